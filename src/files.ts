@@ -1,0 +1,55 @@
+/** Files are written whole or not at all: to a temporary name beside the target, then renamed. */
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
+import { InputError } from "./types.js";
+
+type Chunk = string | Uint8Array;
+
+/** One line for what the operating system said, with the path it was about. */
+export function systemError(path: string, error: unknown): InputError {
+  const code = (error as NodeJS.ErrnoException).code ?? "";
+  const said: Record<string, string> = {
+    ENOENT: "no such file or folder",
+    EACCES: "permission denied",
+    EISDIR: "expected a file, got a folder",
+    ENOTDIR: "expected a folder, got a file",
+    ENOSPC: "no space left on the device",
+    EROFS: "the file system is read-only",
+  };
+  const reason = said[code] ?? (error instanceof Error ? error.message : String(error));
+  return new InputError(`${path}: ${reason.split("\n")[0]}`);
+}
+
+/**
+ * Writes chunks to `path`, atomically: a reader sees the old file or the new one, and a full disk leaves the old one
+ * and no remains. Folders on the way are made. Throws an `InputError` that names the path.
+ */
+export function writeAtomic(path: string, ...chunks: readonly Chunk[]): void {
+  const temporary = `${path}.${process.pid}.tmp`;
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    const file = openSync(temporary, "w");
+    try {
+      for (const chunk of chunks) {
+        const bytes = typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+        for (let at = 0; at < bytes.byteLength;) at += writeSync(file, bytes, at);
+      }
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw systemError(path, error);
+  }
+}
+
+/** The whole file, or an `InputError` that names it. */
+export function readBytes(path: string): Uint8Array {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw systemError(path, error);
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * The nouns that every station of the house shares: what a decoded file is, what a sample is, and what a number may be
+ * called. Shapes are always written `[C, D, H, W]`: channels, depth (slices or frames), height, width.
+ */
+
+/** What made the picture. Nothing in the encoder knows it: it labels data, tables and colours. */
+export type Modality = "xray" | "ultrasound" | "endoscopy" | "ct" | "mri";
+
+export const MODALITIES: readonly Modality[] = ["xray", "ultrasound", "endoscopy", "ct", "mri"];
+
+/** The paper pretrains without MRI, and judges transfer to it; `assertPretrainable` enforces the same here. */
+export const UNSEEN_MODALITY: Modality = "mri";
+
+/** The modalities that pretraining may see. */
+export const PRETRAIN_MODALITIES: readonly Modality[] = MODALITIES.filter((m) => m !== UNSEEN_MODALITY);
+
+/** How the D axis is to be read: a single picture (D = 1), frames, or slices. */
+export type Kind = "image" | "video" | "volume";
+
+/** `[C, D, H, W]`. */
+export type Shape4 = readonly [channels: number, depth: number, height: number, width: number];
+
+/** `[D, H, W]`. */
+export type Shape3 = readonly [depth: number, height: number, width: number];
+
+/**
+ * A file as its reader saw it: every value in stored units after rescale slope and intercept (Hounsfield units for CT),
+ * before any windowing, resampling, resizing or reorientation of intensity.
+ *
+ * Invariant: `pixels.length === C * D * H * W` of `shape`; C is 1 or 3.
+ */
+export interface Decoded {
+  readonly pixels: Float32Array;
+  readonly shape: Shape4;
+  readonly kind: Kind;
+  /** From the file itself where it says so (DICOM), otherwise null. */
+  readonly modality: Modality | null;
+  /** Distance between voxel centres along D, H and W, or null where the file does not know. */
+  readonly spacingMm: Shape3 | null;
+  /** Three letters, first for increasing W, then H, then D (nibabel's order of axes i, j, k), or null. */
+  readonly orientation: string | null;
+  /** The stored type, as numpy spells it: `uint8`, `int16`, `float32`… */
+  readonly dtype: string;
+  readonly warnings: readonly string[];
+}
+
+/**
+ * One thing that can be embedded and retrieved. `pixels` is `[C = 3, D, H, W]` in [0, 1]; grey is repeated to three
+ * channels, and `grey` says so, so that a transform may work on one channel and repeat the result.
+ */
+export interface Sample {
+  readonly id: string;
+  readonly pixels: Float32Array;
+  readonly shape: Shape4;
+  readonly grey: boolean;
+  readonly kind: Kind;
+  readonly modality: Modality;
+  /** The patient or case: a group is on one side of a split, and a query never retrieves its own group. */
+  readonly group: string;
+  /** Column to value, such as `{ region: "chest", finding: "nodule" }`. */
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** `train` is all that pretraining sees; `gallery` and `query` judge it. Groups never cross. */
+export type Split = "train" | "gallery" | "query";
+
+export const SPLITS: readonly Split[] = ["train", "gallery", "query"];
+
+/** Wrong input from outside: the command line prints `error: message` in one line and exits with 2. */
+export class InputError extends Error {
+  override readonly name = "InputError";
+}
+
+/** Throws unless the modality may enter pretraining: MRI is only ever judged on. */
+export function assertPretrainable(modality: Modality): void {
+  if (modality === UNSEEN_MODALITY) {
+    throw new InputError(
+      "MRI never enters pretraining: the paper judges transfer to it; expected one of " +
+        PRETRAIN_MODALITIES.join(", "),
+    );
+  }
+}
+
+/** Number of elements of a shape: `sizeOf([3, 1, 64, 64])` is 12,288; `sizeOf([])` is 1. */
+export function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((product, extent) => product * extent, 1);
+}
+
+/** What long work says of itself; a terminal, a notebook cell or nobody draws it. */
+export interface Progress {
+  readonly label: string;
+  readonly done: number;
+  readonly total: number;
+  readonly note?: string;
+}
+
+export type OnProgress = (progress: Progress) => void;
