@@ -1,5 +1,5 @@
 /** Files are written whole or not at all: to a temporary name beside the target, then renamed. */
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import { InputError } from "./types.js";
 
@@ -12,6 +12,7 @@ export function systemError(path: string, error: unknown): InputError {
     ENOENT: "no such file or folder",
     EACCES: "permission denied",
     EISDIR: "expected a file, got a folder",
+    EEXIST: "expected a folder, got a file",
     ENOTDIR: "expected a folder, got a file",
     ENOSPC: "no space left on the device",
     EROFS: "the file system is read-only",
@@ -40,7 +41,7 @@ export function writeAtomic(path: string, ...chunks: readonly Chunk[]): void {
     }
     renameSync(temporary, path);
   } catch (error) {
-    rmSync(temporary, { force: true });
+    if (existsSync(temporary)) rmSync(temporary);
     throw systemError(path, error);
   }
 }
