@@ -1,0 +1,139 @@
+/**
+ * The unified encoder: a vision transformer (arXiv 2010.11929) over 4D patches. One patch embedding, one set of blocks
+ * and one norm read images, video and volumes; no layer knows the modality or the kind.
+ */
+import * as tf from "@tensorflow/tfjs";
+import { array, type Array32, type NamedArrays, type NamedTensors } from "../engine/arrays.js";
+import { attention, gelu, layerNorm, linear } from "../engine/ops.js";
+import type { Random } from "../random.js";
+import { sizeOf } from "../types.js";
+import { patchSize, type EncoderConfig } from "./config.js";
+
+/** An encoder outside of any backend. */
+export interface Encoder {
+  readonly config: EncoderConfig;
+  readonly params: NamedArrays;
+}
+
+/** Uniform in ±sqrt(6 / (in + out)) (Glorot & Bengio 2010), as MAE starts its linear layers. */
+export function xavier(shape: readonly [number, number], random: Random): Array32 {
+  const limit = Math.sqrt(6 / (shape[0] + shape[1]));
+  return array(
+    shape,
+    Float32Array.from({ length: sizeOf(shape) }, () => random.uniform(-limit, limit)),
+  );
+}
+
+/** Normal with deviation 0.02, as ViT starts its tokens. */
+export function smallNormal(shape: readonly number[], random: Random): Array32 {
+  return array(
+    shape,
+    Float32Array.from({ length: sizeOf(shape) }, () => random.normal(0, 0.02)),
+  );
+}
+
+const zeros = (size: number): Array32 => array([size]);
+const ones = (size: number): Array32 => array([size], new Float32Array(size).fill(1));
+
+/** Weight `[i, o]` and bias `[o]` of one linear layer. */
+export function initLinear(name: string, i: number, o: number, random: Random): NamedArrays {
+  return { [`${name}.weight`]: xavier([i, o], random.fork(name)), [`${name}.bias`]: zeros(o) };
+}
+
+/** Scale 1 and shift 0. */
+export function initNorm(name: string, size: number): NamedArrays {
+  return { [`${name}.weight`]: ones(size), [`${name}.bias`]: zeros(size) };
+}
+
+/** Parameters of `depth` transformer blocks, named as timm names them, weights stored `[in, out]`. */
+export function initBlocks(depth: number, width: number, mlpRatio: number, random: Random): NamedArrays {
+  const params: Record<string, Array32> = {};
+  for (let i = 0; i < depth; i++) {
+    const name = `blocks.${i}`;
+    const hidden = Math.round(width * mlpRatio);
+    Object.assign(params, initNorm(`${name}.norm1`, width));
+    Object.assign(params, initLinear(`${name}.attn.qkv`, width, 3 * width, random));
+    Object.assign(params, initLinear(`${name}.attn.proj`, width, width, random));
+    Object.assign(params, initNorm(`${name}.norm2`, width));
+    Object.assign(params, initLinear(`${name}.mlp.fc1`, width, hidden, random));
+    Object.assign(params, initLinear(`${name}.mlp.fc2`, hidden, width, random));
+  }
+  return params;
+}
+
+/** An untrained encoder; the same generator state gives the same weights. */
+export function initEncoder(config: EncoderConfig, random: Random): Encoder {
+  const { width, depth, mlpRatio, heads } = config;
+  if (width % heads !== 0) throw new Error(`width ${width} does not divide into ${heads} heads`);
+  const params = {
+    cls: smallNormal([1, width], random.fork("cls")),
+    ...initLinear("patch_embed", patchSize(config), width, random),
+    ...initBlocks(depth, width, mlpRatio, random),
+    ...initNorm("norm", width),
+  };
+  return { config, params };
+}
+
+/**
+ * Pre-norm transformer blocks.
+ *
+ *     h ← h + proj(attention(norm₁ h))      h ← h + fc₂(gelu(fc₁(norm₂ h)))
+ *
+ * @param h [b·t, d]
+ * @returns [b·t, d], not yet normalised
+ */
+export function transformer(
+  params: NamedTensors,
+  h: tf.Tensor,
+  { b, t, depth, heads }: { b: number; t: number; depth: number; heads: number },
+): tf.Tensor {
+  for (let i = 0; i < depth; i++) {
+    const at = (name: string) => params[`blocks.${i}.${name}`];
+    const affine = (name: string, x: tf.Tensor) => linear(x, at(`${name}.weight`), at(`${name}.bias`));
+    const norm = (name: string) => layerNorm(h, at(`${name}.weight`), at(`${name}.bias`));
+    h = tf.add(h, affine("attn.proj", attention(affine("attn.qkv", norm("norm1")), b, t, heads)));
+    h = tf.add(h, affine("mlp.fc2", gelu(affine("mlp.fc1", norm("norm2")))));
+  }
+  return h;
+}
+
+/**
+ * Encodes patches: the one forward pass of training and of retrieval.
+ *
+ * @param params    the encoder's parameters in a backend
+ * @param patches   [b, n, p]  standardised patches, any n: a whole grid, or the visible ones only
+ * @param positions [n, d] where all samples share their positions, or [b, n, d]
+ * @returns         [b, 1 + n, d]: CLS, then one token per patch, after the final norm
+ */
+export function encode(
+  params: NamedTensors,
+  config: EncoderConfig,
+  patches: tf.Tensor,
+  positions: tf.Tensor,
+): tf.Tensor {
+  const [b, n, p] = patches.shape as [number, number, number];
+  const { width, depth, heads } = config;
+  const embedded = linear(tf.reshape(patches, [b * n, p]), params["patch_embed.weight"], params["patch_embed.bias"]);
+  const tokens = tf.add(tf.reshape(embedded, [b, n, width]), positions); // [b, n, d]
+  const cls = repeatRows(params.cls, b); // [b, 1, d]
+  const t = n + 1;
+  const h = tf.reshape(tf.concat([cls, tokens], 1), [b * t, width]);
+  const out = transformer(params, h, { b, t, depth, heads });
+  return tf.reshape(layerNorm(out, params["norm.weight"], params["norm.bias"]), [b, t, width]);
+}
+
+/** `[1, d]` to `[b, n, d]`, every row the same, by an addition: its gradient is a sum. */
+export function repeatRows(row: tf.Tensor, b: number, n = 1): tf.Tensor {
+  return tf.add(tf.reshape(row, [1, 1, row.shape[1]!]), tf.zeros([b, n, 1]));
+}
+
+export const POOLINGS = ["cls", "mean"] as const;
+/** How a sequence becomes one vector: its CLS token, or the mean of its patch tokens. */
+export type Pooling = (typeof POOLINGS)[number];
+
+/** @param tokens [b, 1 + n, d] from `encode`  @returns [b, d] */
+export function pool(tokens: tf.Tensor, pooling: Pooling): tf.Tensor {
+  const [b, t, d] = tokens.shape as [number, number, number];
+  if (pooling === "cls") return tf.reshape(tf.slice(tokens, [0, 0, 0], [b, 1, d]), [b, d]);
+  return tf.mean(tf.slice(tokens, [0, 1, 0], [b, t - 1, d]), 1);
+}

@@ -1,0 +1,108 @@
+/** The training loop: it yields, and whoever asked decides whether to print, plot, save or stop. */
+import { under, withPrefix, type NamedArrays } from "../engine/arrays.js";
+import { eagerRunner, type StepFunction } from "../engine/runner.js";
+import type { Encoder } from "../encoder/vit.js";
+import { Random } from "../random.js";
+import type { Sample } from "../types.js";
+import { planBatches, type BatchPlan } from "./batches.js";
+import type { Objective } from "./objective.js";
+import type { TrainState } from "./state.js";
+import { stepScalars, trainingStep, type StepScalars } from "./step.js";
+
+export interface TrainOptions extends BatchPlan {
+  readonly steps: number;
+  readonly random: Random;
+  /** Where to go on; a fresh start without it. */
+  readonly start?: TrainState;
+}
+
+export interface TrainEvent {
+  /** The step just done, counted from 0. */
+  readonly step: number;
+  /** Loss terms and `gradientNorm`. */
+  readonly terms: Readonly<Record<string, number>>;
+  readonly learningRate: number;
+  readonly bucket: string;
+  readonly secondsPerStep: number;
+  /** Of these, what was spent on waiting for the batch. */
+  readonly inputSeconds: number;
+  /** One sentence when something looks wrong, such as near-collapse. */
+  readonly warning: string | null;
+  /** A copy of the whole state after this step. */
+  snapshot(): Promise<TrainState>;
+}
+
+/** A fresh state: parameters, the teacher as their copy, zero moments. */
+export function initState(objective: Objective, random: Random): TrainState {
+  const params = objective.init(random.fork("init"));
+  const zeros = Object.fromEntries(
+    Object.entries(params).map(([name, { shape, data }]) => [name, { shape, data: new Float32Array(data.length) }]),
+  );
+  const arrays: NamedArrays = {
+    ...withPrefix(params, "params/"),
+    ...(objective.teacher ? withPrefix(params, "teacher/") : {}),
+    ...withPrefix(zeros, "first/"),
+    ...withPrefix(zeros, "second/"),
+  };
+  return { step: 0, arrays, random: random.state() };
+}
+
+/** The training step over a flat state, as a runner wants it. */
+export function stepFunction(objective: Objective): StepFunction {
+  return (flat, batch, scalars, grids) => {
+    const state = {
+      params: under(flat, "params/"),
+      teacher: under(flat, "teacher/"),
+      first: under(flat, "first/"),
+      second: under(flat, "second/"),
+    };
+    const result = trainingStep(objective, state, batch, grids, scalars as StepScalars);
+    const next = Object.entries(result.state).map(([part, tensors]) => withPrefix(tensors, `${part}/`));
+    return { state: Object.assign({}, ...next), outputs: result.terms };
+  };
+}
+
+/**
+ * Pretrains on samples. Every random choice of step i comes from `random.fork("step i")`, so a run that was stopped and
+ * resumed repeats the undisturbed one bit for bit (on one machine and backend).
+ *
+ * @yields after every step; breaking out of the loop frees what it held
+ */
+export async function* train(
+  objective: Objective,
+  samples: readonly Sample[],
+  options: TrainOptions,
+): AsyncGenerator<TrainEvent, void, void> {
+  const start = options.start ?? initState(objective, options.random);
+  const root = new Random(start.random);
+  const plan = planBatches(samples, options);
+  const runner = eagerRunner(stepFunction(objective), start.arrays);
+  try {
+    for (let step = start.step; step < options.steps; step++) {
+      const began = performance.now();
+      const random = root.fork(`step ${step}`);
+      const batch = objective.collate(plan.at(random.fork("batch")), random.fork("views"));
+      const collated = performance.now();
+      const schedule = objective.schedule(step, options.steps);
+      const terms = await runner.step(batch, stepScalars(step, schedule, objective));
+      yield {
+        step,
+        terms,
+        learningRate: schedule.learningRate,
+        bucket: batch.bucket,
+        secondsPerStep: (performance.now() - began) / 1000,
+        inputSeconds: (collated - began) / 1000,
+        warning: objective.warning(terms),
+        snapshot: async () => ({ step: step + 1, arrays: await runner.state(), random: root.state() }),
+      };
+    }
+  } finally {
+    runner.dispose();
+  }
+}
+
+/** The encoder inside a training state: the teacher's where there is one, as DINO evaluates. */
+export function trainedEncoder(objective: Objective, state: TrainState): Encoder {
+  const from = objective.teacher ? "teacher/encoder/" : "params/encoder/";
+  return { config: objective.encoder, params: under(state.arrays, from) };
+}

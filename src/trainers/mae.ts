@@ -1,0 +1,196 @@
+/** Masked autoencoding (He et al. 2021, arXiv 2111.06377) over 4D patches. */
+import * as tf from "@tensorflow/tfjs";
+import { under, withPrefix, type NamedTensors } from "../engine/arrays.js";
+import { layerNorm, linear } from "../engine/ops.js";
+import { patchSize, type EncoderConfig } from "../encoder/config.js";
+import { sineCosine3d } from "../encoder/positions.js";
+import {
+  encode,
+  initBlocks,
+  initEncoder,
+  initLinear,
+  initNorm,
+  repeatRows,
+  smallNormal,
+  transformer,
+} from "../encoder/vit.js";
+import type { Random } from "../random.js";
+import { singleCrop, type SingleCropSpec } from "../transforms/views.js";
+import { sizeOf, type Sample, type Shape3 } from "../types.js";
+import type { Batch, Objective } from "./objective.js";
+import { warmupCosine } from "./schedule.js";
+import { viewTokens, tokenGrid } from "./tokens.js";
+
+export interface DecoderConfig {
+  readonly width: number;
+  readonly depth: number;
+  readonly heads: number;
+}
+
+/** MAE's decoder is 512 × 8 for base and large (its Table 1); smaller encoders get smaller ones, our choice. */
+export function decoderFor({ width }: EncoderConfig): DecoderConfig {
+  if (width >= 768) return { width: 512, depth: 8, heads: 16 };
+  if (width >= 384) return { width: 256, depth: 4, heads: 8 };
+  if (width >= 192) return { width: 128, depth: 2, heads: 4 };
+  return { width: 64, depth: 2, heads: 2 };
+}
+
+/**
+ * Mean squared error on the patches the encoder did not see.
+ *
+ *     L = Σ_m mean_p (x̂ − x̃)² / |m|      MAE, §3 "Reconstruction target"; x̃ has mean 0 and variance 1 per patch
+ *
+ * The authors divide the variance by p − 1; we divide by p, so that predicting 0 everywhere scores exactly 1 (on
+ * patches that are not flat: a flat patch normalises to 0).
+ *
+ * @param predicted [b, n, p]  decoder output
+ * @param patches   [b, n, p]  the input after `patchify`
+ * @param hidden    [b, n]     1 where the patch was hidden
+ * @returns         scalar, in units of patch variance
+ */
+export function maeLoss(predicted: tf.Tensor, patches: tf.Tensor, hidden: tf.Tensor): tf.Tensor {
+  const target = normalisePatches(patches);
+  const perPatch = tf.mean(tf.square(tf.sub(predicted, target)), -1); // [b, n]
+  return tf.div(tf.sum(tf.mul(perPatch, hidden)), tf.sum(hidden));
+}
+
+/** Each patch with mean 0 and variance 1; 1e-6 keeps flat patches at 0. (1, 3) becomes (−1, 1). */
+export function normalisePatches(patches: tf.Tensor): tf.Tensor {
+  const centred = tf.sub(patches, tf.mean(patches, -1, true));
+  const variance = tf.mean(tf.square(centred), -1, true); // [b, n, 1]
+  return tf.mul(centred, tf.rsqrt(tf.add(variance, 1e-6)));
+}
+
+/** Encoder and decoder, named `encoder/…` and `decoder/…`. */
+export function initMae(config: EncoderConfig, decoder: DecoderConfig, random: Random) {
+  const r = random.fork("decoder");
+  return {
+    ...withPrefix(initEncoder(config, random.fork("encoder")).params, "encoder/"),
+    ...withPrefix(
+      {
+        mask_token: smallNormal([1, decoder.width], r.fork("mask_token")),
+        ...initLinear("embed", config.width, decoder.width, r),
+        ...initBlocks(decoder.depth, decoder.width, 4, r),
+        ...initNorm("norm", decoder.width),
+        ...initLinear("pred", decoder.width, patchSize(config), r),
+      },
+      "decoder/",
+    ),
+  };
+}
+
+/**
+ * The reconstruction of hidden patches from visible ones.
+ *
+ * Blocks do not know the order of their tokens, only positions do. So the decoder's sequence is left in the shuffled
+ * order (visible first, hidden after), with the position codes shuffled alike, and nothing is scattered back.
+ *
+ * @param batch.visible [b, v, p]      patches that the encoder sees
+ * @param batch.hidden  [b, n − v, p]  patches that it does not
+ * @param batch.order   [b, n] int32   where each of them stands in the grid, visible first
+ * @returns [b, n − v, p]
+ */
+export function reconstruct(
+  params: NamedTensors,
+  config: EncoderConfig,
+  decoder: DecoderConfig,
+  batch: NamedTensors,
+  grid: Shape3,
+): tf.Tensor {
+  const [b, v] = batch.visible.shape as [number, number];
+  const n = batch.order.shape[1]!;
+  const codes = (width: number, from: number, count: number) => {
+    const table = tf.tensor(sineCosine3d(grid, width), [n, width]);
+    const rows = tf.reshape(tf.slice(batch.order, [0, from], [b, count]), [b * count]);
+    return tf.reshape(tf.gather(table, rows), [b, count, width]);
+  };
+  const seen = encode(under(params, "encoder/"), config, batch.visible, codes(config.width, 0, v)); // [b, 1+v, d]
+
+  const d = under(params, "decoder/");
+  const narrowed = linear(tf.reshape(seen, [b * (1 + v), config.width]), d["embed.weight"], d["embed.bias"]);
+  const latent = tf.reshape(narrowed, [b, 1 + v, decoder.width]);
+  const cls = tf.slice(latent, [0, 0, 0], [b, 1, decoder.width]);
+  const visible = tf.slice(latent, [0, 1, 0], [b, v, decoder.width]);
+  const tokens = tf.add(tf.concat([visible, repeatRows(d.mask_token, b, n - v)], 1), codes(decoder.width, 0, n));
+  const t = n + 1;
+  const h = tf.reshape(tf.concat([cls, tokens], 1), [b * t, decoder.width]);
+  const out = layerNorm(transformer(d, h, { b, t, ...decoder }), d["norm.weight"], d["norm.bias"]);
+  const asked = tf.slice(tf.reshape(out, [b, t, decoder.width]), [0, 1 + v, 0], [b, n - v, decoder.width]);
+  const flat = linear(tf.reshape(asked, [b * (n - v), decoder.width]), d["pred.weight"], d["pred.bias"]);
+  return tf.reshape(flat, [b, n - v, patchSize(config)]);
+}
+
+export interface MaeOptions {
+  readonly encoder: EncoderConfig;
+  /** Share of patches that the encoder does not see; MAE and the paper's family use 0.75. */
+  readonly maskRatio?: number;
+  readonly decoder?: DecoderConfig;
+  readonly view: SingleCropSpec;
+  readonly learningRate: number;
+  readonly weightDecay?: number;
+  /** Share of the run that warms up: 40 of 800 epochs in MAE. */
+  readonly warmup?: number;
+}
+
+/** MAE for the training loop: AdamW (0.9, 0.95), weight decay 0.05, warm-up and half a cosine (MAE, Table 8). */
+export function mae(options: MaeOptions): Objective {
+  const { encoder, view, maskRatio = 0.75, decoder = decoderFor(options.encoder) } = options;
+  return {
+    method: "mae",
+    encoder,
+    optimizer: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, clipNorm: 3 },
+    teacher: false,
+    init: (random) => initMae(encoder, decoder, random),
+    collate: (samples, random) => collateMae(samples, { encoder, view, maskRatio }, random),
+    terms: (params, _teacher, batch, { whole }) => {
+      const predicted = reconstruct(params, encoder, decoder, batch, whole);
+      const [b, h] = batch.hidden.shape as [number, number];
+      return { loss: maeLoss(predicted, batch.hidden, tf.ones([b, h])) };
+    },
+    schedule: (step, steps) => ({
+      learningRate: warmupCosine(step, {
+        steps,
+        warmup: Math.round((options.warmup ?? 0.05) * steps),
+        peak: options.learningRate,
+        floor: 0,
+      }),
+      weightDecay: options.weightDecay ?? 0.05,
+      teacherMomentum: 1,
+    }),
+    warning: ({ loss }) => (Number.isFinite(loss) ? null : "the loss is not a number"),
+  };
+}
+
+/** One crop of each sample, and a random order of its patches: the first quarter is visible. */
+export function collateMae(
+  samples: readonly Sample[],
+  { encoder, view, maskRatio }: { encoder: EncoderConfig; view: SingleCropSpec; maskRatio: number },
+  random: Random,
+): Batch {
+  const size = view.size[samples[0].kind];
+  const grid = tokenGrid(size, encoder);
+  const [b, n, p] = [samples.length, sizeOf(grid), patchSize(encoder)];
+  const v = Math.max(1, Math.round(n * (1 - maskRatio)));
+  const visible = new Float32Array(b * v * p);
+  const hidden = new Float32Array(b * (n - v) * p);
+  const order = new Int32Array(b * n);
+  samples.forEach((sample, i) => {
+    const patches = viewTokens(singleCrop(sample, view, random), size, encoder);
+    const shuffled = random.permutation(n);
+    order.set(shuffled, i * n);
+    shuffled.forEach((from, to) => {
+      const patch = patches.subarray(from * p, (from + 1) * p);
+      if (to < v) visible.set(patch, (i * v + to) * p);
+      else hidden.set(patch, (i * (n - v) + to - v) * p);
+    });
+  });
+  return {
+    bucket: `mae ${b}x${grid.join("x")}`,
+    arrays: {
+      visible: { shape: [b, v, p], data: visible },
+      hidden: { shape: [b, n - v, p], data: hidden },
+      order: { shape: [b, n], data: order },
+    },
+    grids: { whole: grid },
+  };
+}
