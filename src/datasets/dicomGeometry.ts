@@ -1,0 +1,112 @@
+/** Where the pixels of a DICOM file are: directions, positions, spacing. DICOM's x and y point left and back (LPS). */
+import type { DataSet } from "dicom-parser";
+import type { Shape3 } from "../types.js";
+import { decimals, frameDecimals } from "./dicomFile.js";
+import { closestAxes, cross, dot, lengthOf, orientationLetters, type Vector } from "./orientation.js";
+
+const PIXEL_MEASURES = "x00289110";
+const PLANE_POSITION = "x00209113";
+const PLANE_ORIENTATION = "x00209116";
+
+/** Unit directions in DICOM's own LPS coordinates: along a row (increasing W), down a column (H), and their normal. */
+export interface Plane {
+  readonly row: Vector;
+  readonly column: Vector;
+  readonly normal: Vector;
+}
+
+/** ImageOrientationPatient of a frame, or null where absent or not two directions. */
+export function planeOf(data: DataSet, frame = 0): Plane | null {
+  const cosines = frameDecimals(data, frame, PLANE_ORIENTATION, "x00200037");
+  if (cosines?.length !== 6) return null;
+  const row: Vector = [cosines[0], cosines[1], cosines[2]];
+  const column: Vector = [cosines[3], cosines[4], cosines[5]];
+  const normal = cross(row, column);
+  return lengthOf(normal) > 0.5 ? { row, column, normal } : null;
+}
+
+/** ImagePositionPatient of a frame in mm, or null. */
+export function positionOf(data: DataSet, frame = 0): Vector | null {
+  const position = frameDecimals(data, frame, PLANE_POSITION, "x00200032");
+  return position?.length === 3 ? [position[0], position[1], position[2]] : null;
+}
+
+/** Distance along the normal from the origin, in mm. */
+export const heightOf = (plane: Plane, position: Vector): number =>
+  dot(plane.normal, position) / lengthOf(plane.normal);
+
+/**
+ * Letters for increasing W, H and D. `upwards` says whether D runs along the normal (true) or against it.
+ *
+ * The letters are nibabel's: a plain axial slice, whose rows run to the patient's left and whose columns run to the back, is
+ * "LPS".
+ */
+export function lettersOf(plane: Plane, upwards = true): string | null {
+  const toRas = ([x, y, z]: Vector, sign: number): Vector => [-x * sign, -y * sign, z * sign];
+  const directions = closestAxes([toRas(plane.row, 1), toRas(plane.column, 1), toRas(plane.normal, upwards ? 1 : -1)]);
+  return directions === null ? null : orientationLetters(directions);
+}
+
+/** Height and width of a pixel in mm: in the patient, or else on the detector or film; null where nothing is said. */
+export function pixelSpacingOf(data: DataSet): readonly [height: number, width: number] | null {
+  const found =
+    frameDecimals(data, 0, PIXEL_MEASURES, "x00280030") ?? decimals(data, "x00181164") ?? decimals(data, "x00182010");
+  return found?.length === 2 && found[0] > 0 && found[1] > 0 ? [found[0], found[1]] : null;
+}
+
+/** What the header says of the distance between slices in mm (centres first, thickness as second best), or null. */
+export function sliceSpacingOf(data: DataSet): number | null {
+  for (const tag of ["x00180088", "x00180050"]) {
+    const value = frameDecimals(data, 0, PIXEL_MEASURES, tag)?.[0];
+    if (value !== undefined && value !== 0) return Math.abs(value);
+  }
+  return null;
+}
+
+/** The middle one: half of the values are not above it. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/**
+ * The distance between slices at the given heights (mm, in order), with a warning where they are not equally spaced: a missing
+ * slice shows as a gap of twice the usual distance, which the median ignores.
+ */
+export function spacingOfHeights(heights: readonly number[], warnings: string[]): number | null {
+  const gaps = heights.slice(1).map((height, i) => height - heights[i]);
+  if (gaps.length === 0) return null;
+  const usual = median(gaps.map(Math.abs));
+  if (!(usual > 1e-6)) return null;
+  const smallest = Math.min(...gaps.map(Math.abs));
+  const largest = Math.max(...gaps.map(Math.abs));
+  if (gaps.some((gap) => Math.sign(gap) !== Math.sign(gaps[0]))) {
+    warnings.push("slice positions go back and forth: frames are in stored order");
+  } else if (largest - smallest > Math.max(0.01, 0.01 * usual)) {
+    warnings.push(
+      `slices are not equally spaced: gaps of ${millimetres(smallest)} to ${millimetres(largest)} mm, ` +
+        `${millimetres(usual)} mm (the median) is used`,
+    );
+  }
+  return usual;
+}
+
+export const millimetres = (value: number): string => String(Math.round(value * 1000) / 1000);
+
+/** `[d, h, w]` for a single slice or a stack; null where the plane or, for more than one slice, the depth is unknown. */
+export function spacingFrom(
+  inPlane: readonly [number, number] | null,
+  between: number | null,
+  depth: number,
+  warnings: string[],
+): Shape3 | null {
+  if (inPlane === null) return null;
+  if (between !== null) return [between, inPlane[0], inPlane[1]];
+  if (depth > 1) {
+    warnings.push("the distance between slices is not given: spacing unknown");
+    return null;
+  }
+  warnings.push("slice thickness is not given: 1 mm stands in for the single slice");
+  return [1, inPlane[0], inPlane[1]];
+}

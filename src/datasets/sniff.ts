@@ -1,0 +1,116 @@
+/** What a file is, told from its first bytes and never from its name. */
+import { extname } from "node:path";
+import { InputError } from "../types.js";
+
+/** `format` is null for what we do not read; `what` finishes the sentence "got …". */
+export interface Content {
+  readonly format: "png" | "jpeg" | "dicom" | "nifti" | "gzip" | null;
+  readonly what: string;
+}
+
+const ascii = (bytes: Uint8Array, from: number, to: number): string =>
+  String.fromCharCode(...bytes.subarray(from, Math.min(to, bytes.length)));
+
+/** Formats that people do try, by the text at an offset. */
+const KNOWN: readonly (readonly [offset: number, magic: string, what: string])[] = [
+  [0, "GIF8", "a GIF file"],
+  [0, "BM", "a BMP file"],
+  [0, "II*\0", "a TIFF file"],
+  [0, "MM\0*", "a TIFF file"],
+  [8, "WEBP", "a WebP file"],
+  [8, "AVI ", "an AVI video"],
+  [4, "ftyp", "an MP4 or MOV video"],
+  [4, "moov", "a MOV video"],
+  [4, "mdat", "a MOV video"],
+  [4, "wide", "a MOV video"],
+  [0, "\0\0\x01\xba", "an MPEG video"],
+  [0, "\0\0\x01\xb3", "an MPEG video"],
+  [0, "\x1a\x45\xdf\xa3", "a Matroska or WebM video"],
+  [0, "PK\x03\x04", "a zip or npz file"],
+  [0, "\x93NUMPY", "an npy file"],
+  [0, "\x89HDF", "an HDF5 file"],
+  [0, "%PDF", "a PDF file"],
+  [0, "BZh", "a bzip2 file"],
+  [0, "\xfd7zXZ", "an xz file"],
+  [0, "NRRD", "an NRRD file"],
+  [0, "ObjectType", "a MetaImage header"],
+];
+
+/** Reads the magic bytes. `contentOf(new Uint8Array(0)).what` is "an empty file". */
+export function contentOf(bytes: Uint8Array): Content {
+  if (bytes.length === 0) return { format: null, what: "an empty file" };
+  if (ascii(bytes, 0, 8) === "\x89PNG\r\n\x1a\n") return { format: "png", what: "a PNG file" };
+  if (bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[2] === 0xff) return { format: "jpeg", what: "a JPEG file" };
+  if (bytes[0] === 0x1f && bytes[1] === 0x8b) return { format: "gzip", what: "a gzip file" };
+  if (isNifti(bytes)) return { format: "nifti", what: "a NIfTI file" };
+  if (isDicom(bytes)) return { format: "dicom", what: "a DICOM file" };
+  const text = isText(bytes);
+  for (const [offset, magic, what] of KNOWN) {
+    if (text && magic.length <= 2) continue; // "BMI of 12 patients" is a sentence, not a bitmap
+    if (ascii(bytes, offset, offset + magic.length) === magic) return { format: null, what };
+  }
+  if (firstWordIs(bytes, 348)) {
+    return { format: null, what: bytes.length < 348 ? "the beginning of a NIfTI header" : "an Analyze 7.5 header" };
+  }
+  if (text) return { format: null, what: "a text file" };
+  return { format: null, what: "a binary file of unknown kind" };
+}
+
+/** The one error line for a file that is not what was asked for: `scan.dcm: expected a DICOM file, got a text file`. */
+export function wrongContent(path: string, expected: string, what: string): InputError {
+  return new InputError(`${path}: expected ${expected}, got ${what}`);
+}
+
+/** What the name promises, for the text of an error only. */
+export function expectedFromName(path: string): string {
+  switch (extname(path.toLowerCase().replace(/\.gz$/, ""))) {
+    case ".dcm":
+    case ".dicom":
+      return "a DICOM file";
+    case ".nii":
+      return "a NIfTI file";
+    case ".png":
+    case ".jpg":
+    case ".jpeg":
+      return "a PNG or JPEG file";
+    default:
+      return "a PNG, JPEG, DICOM or NIfTI file";
+  }
+}
+
+const firstWordIs = (bytes: Uint8Array, value: number): boolean => {
+  if (bytes.length < 4) return false;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, 4);
+  return view.getInt32(0, true) === value || view.getInt32(0, false) === value;
+};
+
+/** NIfTI-1 and NIfTI-2, single file ("n+") or header of a pair ("ni"): the header size first, then the magic text. */
+function isNifti(bytes: Uint8Array): boolean {
+  if (firstWordIs(bytes, 348)) return /^n[+i]1$/.test(ascii(bytes, 344, 347));
+  if (firstWordIs(bytes, 540)) return /^n[+i]2$/.test(ascii(bytes, 4, 7));
+  return false;
+}
+
+/**
+ * DICOM with its preamble ("DICM" at byte 128), or without one: then the data set begins at byte 0, in group 0002 or
+ * 0008, either with the two letters of an explicit value representation or with an implicit 32-bit length that fits.
+ */
+function isDicom(bytes: Uint8Array): boolean {
+  if (ascii(bytes, 128, 132) === "DICM") return true;
+  if (bytes.length < 16) return false;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const explicit = /^(AE|AS|CS|DA|DS|DT|IS|LO|LT|OB|PN|SH|ST|TM|UI|UL|UN|US)$/.test(ascii(bytes, 4, 6));
+  const little = view.getUint16(0, true);
+  const big = view.getUint16(0, false);
+  if (explicit) return little === 2 || little === 8 || big === 8;
+  const implicitLength = view.getUint32(4, true);
+  return little === 8 && view.getUint16(2, true) <= 0x70 && implicitLength <= 128 && 8 + implicitLength < bytes.length;
+}
+
+function isText(bytes: Uint8Array): boolean {
+  const head = bytes.subarray(0, 4096);
+  if (head.includes(0)) return false;
+  const controls = head.filter((b) => b < 32 && b !== 9 && b !== 10 && b !== 12 && b !== 13).length;
+  const high = head.filter((b) => b > 126).length;
+  return controls === 0 && high <= head.length / 3;
+}
