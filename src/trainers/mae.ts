@@ -19,7 +19,7 @@ import { singleCrop, type SingleCropSpec } from "../transforms/views.js";
 import { sizeOf, type Sample, type Shape3 } from "../types.js";
 import type { Batch, Objective } from "./objective.js";
 import { warmupCosine } from "./schedule.js";
-import { viewTokens, tokenGrid } from "./tokens.js";
+import { viewTokens, tokenGrid } from "../encoder/tokens.js";
 
 export interface DecoderConfig {
   readonly width: number;

@@ -13,7 +13,7 @@ import { multiCrop, type MultiCropSpec } from "../transforms/views.js";
 import { sizeOf, type Sample } from "../types.js";
 import type { Batch, Objective } from "./objective.js";
 import { cosine, warmupCosine } from "./schedule.js";
-import { stackTokens, tokenGrid } from "./tokens.js";
+import { stackTokens, tokenGrid } from "../encoder/tokens.js";
 
 /** How strongly, and over how many rows, the coding rate is taken. */
 export interface CodingRateOptions {

@@ -1,6 +1,6 @@
 /** Views to tokens: the last step before a backend. */
 import { sizeOf, type Shape3 } from "../types.js";
-import { patchSize, type EncoderConfig } from "../encoder/config.js";
+import { patchSize, type EncoderConfig } from "./config.js";
 import { gridOf, padDepth, patchify } from "../transforms/patchify.js";
 import { standardise } from "../transforms/views.js";
 

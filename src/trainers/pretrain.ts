@@ -1,0 +1,107 @@
+/** A pretraining run in a folder: log, resumable state, and the encoder at the end. */
+import { existsSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { saveEncoder, type Provenance } from "../encoder/checkpoint.js";
+import type { Encoder } from "../encoder/vit.js";
+import { readBytes, writeAtomic } from "../files.js";
+import type { Random } from "../random.js";
+import { InputError, type Sample } from "../types.js";
+import type { BatchPlan } from "./batches.js";
+import { train, trainedEncoder, type TrainEvent } from "./loop.js";
+import type { Objective } from "./objective.js";
+import { loadState, saveState, type TrainState } from "./state.js";
+
+const STATE = "state.safetensors";
+const LOG = "log.jsonl";
+
+export interface PretrainOptions extends BatchPlan {
+  readonly folder: string;
+  readonly steps: number;
+  readonly random: Random;
+  /** What the run's losses depend on besides the code: data, sizes, rates. Stored, and compared on resuming. */
+  readonly settings: Readonly<Record<string, unknown>>;
+  /** Go on from the folder's state where there is one; otherwise the folder must not hold a run. */
+  readonly resume?: boolean;
+  /** Steps between states on disk. */
+  readonly saveEvery?: number;
+}
+
+/** One line of log.jsonl. */
+export interface LogLine {
+  readonly step: number;
+  readonly loss: number;
+  readonly learningRate: number;
+  readonly secondsPerStep: number;
+  readonly bucket: string;
+  readonly [term: string]: number | string;
+}
+
+/**
+ * Trains and keeps the folder such that it can be killed at any moment: the state is replaced whole, and the log is cut
+ * back to the state's step on resuming. Breaking out of the loop saves the state first.
+ *
+ * @yields after every step, once the step is in the log
+ * @returns the trained encoder, which is also in the folder
+ * @throws InputError where the folder holds a run and `resume` was not asked, or a run with other settings
+ */
+export async function* pretrain(
+  objective: Objective,
+  samples: readonly Sample[],
+  options: PretrainOptions,
+): AsyncGenerator<TrainEvent, Encoder, void> {
+  const { folder, steps, settings, saveEvery = 50 } = options;
+  const [statePath, logPath] = [join(folder, STATE), join(folder, LOG)];
+  const identity = {
+    method: objective.method,
+    encoder: objective.encoder,
+    steps,
+    batchSize: options.batchSize,
+    ...settings,
+  };
+  const found = existsSync(statePath);
+  if (found && !options.resume) {
+    throw new InputError(`${folder}: holds a ${objective.method} run already; resume it or choose another folder`);
+  }
+  const start = found ? loadState(statePath, identity) : undefined;
+  const log = start ? readLog(folder).filter((line) => line.step < start.step) : [];
+  if (!start && existsSync(logPath)) rmSync(logPath);
+
+  let last: TrainState | undefined = start;
+  let newest: TrainEvent | undefined;
+  const save = async () => {
+    if (!newest || last?.step === newest.step + 1) return;
+    last = await newest.snapshot();
+    // The log goes first: lines beyond the state are cut on resuming, lines that lack could not be made up.
+    writeAtomic(logPath, log.map((line) => JSON.stringify(line) + "\n").join(""));
+    saveState(statePath, last, identity);
+  };
+  try {
+    for await (const event of train(objective, samples, { ...options, start })) {
+      newest = event;
+      log.push(logLine(event));
+      if ((event.step + 1) % saveEvery === 0 || event.step + 1 === steps) await save();
+      yield event;
+    }
+  } finally {
+    await save();
+  }
+  if (!last || last.step !== steps) throw new InputError(`${folder}: the run stopped before step ${steps}`);
+  const encoder = trainedEncoder(objective, last);
+  const provenance: Provenance = { ...identity, seconds: log.reduce((sum, line) => sum + line.secondsPerStep, 0) };
+  saveEncoder(folder, encoder, provenance);
+  return encoder;
+}
+
+function logLine({ step, terms, learningRate, secondsPerStep, inputSeconds, bucket, warning }: TrainEvent): LogLine {
+  const line = { step, loss: terms.loss, ...terms, learningRate, secondsPerStep, inputSeconds, bucket };
+  return warning ? { ...line, warning } : line;
+}
+
+/** The log of a run, oldest step first. */
+export function readLog(folder: string): LogLine[] {
+  const path = join(folder, LOG);
+  if (!existsSync(path)) return [];
+  const text = Buffer.from(readBytes(path)).toString("utf8");
+  const lines = text.split("\n").filter((line) => line !== "");
+  return lines.map((line) => JSON.parse(line) as LogLine);
+}
