@@ -75,15 +75,18 @@ export async function* pretrain(
     writeAtomic(logPath, log.map((line) => JSON.stringify(line) + "\n").join(""));
     saveState(statePath, last, identity);
   };
+  // Not `for await`: leaving that would free the run's state before it is saved.
+  const events = train(objective, samples, { ...options, start });
   try {
-    for await (const event of train(objective, samples, { ...options, start })) {
-      newest = event;
-      log.push(logLine(event));
-      if ((event.step + 1) % saveEvery === 0 || event.step + 1 === steps) await save();
-      yield event;
+    for (let next = await events.next(); !next.done; next = await events.next()) {
+      newest = next.value;
+      log.push(logLine(newest));
+      if ((newest.step + 1) % saveEvery === 0 || newest.step + 1 === steps) await save();
+      yield newest;
     }
   } finally {
     await save();
+    await events.return();
   }
   if (!last || last.step !== steps) throw new InputError(`${folder}: the run stopped before step ${steps}`);
   const encoder = trainedEncoder(objective, last);
