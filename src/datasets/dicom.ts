@@ -2,7 +2,7 @@
 import type { DataSet } from "dicom-parser";
 import { readBytes } from "../files.js";
 import type { Decoded, Kind, Modality, Shape3 } from "../types.js";
-import { parseDicom, type DicomFile } from "./dicomFile.js";
+import { guarded, parseDicom, type DicomFile } from "./dicomFile.js";
 import {
   heightOf,
   lettersOf,
@@ -54,21 +54,24 @@ export async function readDicom(path: string): Promise<Decoded> {
 
 /** `readDicom` for bytes in memory; `path` is for messages only. */
 export function decodeDicom(bytes: Uint8Array, path: string): Decoded {
-  const file = parseDicom(bytes, path);
-  const decoded = decodePixels(file);
+  return guarded(path, () => decoded(parseDicom(bytes, path)));
+}
+
+function decoded(file: DicomFile): Decoded {
+  const picture = decodePixels(file);
   const { data } = file;
-  const { frames, channels, rows, columns } = decoded;
-  const warnings = [...file.warnings, ...decoded.warnings];
-  const kind = kindOf(file, decoded);
+  const { frames, channels, rows, columns } = picture;
+  const warnings = [...file.warnings, ...picture.warnings];
+  const kind = kindOf(file, picture);
   const { spacingMm, orientation } = kind === "video" ? stillGeometry(data) : geometryOf(data, frames, warnings);
   return {
-    pixels: decoded.pixels,
+    pixels: picture.pixels,
     shape: [channels, frames, rows, columns],
     kind,
     modality: modalityOf(data),
     spacingMm,
     orientation,
-    dtype: decoded.dtype,
+    dtype: picture.dtype,
     warnings,
   };
 }

@@ -88,6 +88,16 @@ export function parseDicom(bytes: Uint8Array, path: string, headerOnly = false):
   };
 }
 
+/** Runs a reader of tags: dicom-parser throws plain strings where a value lies outside the file. */
+export function guarded<T>(path: string, read: () => T): T {
+  try {
+    return read();
+  } catch (thrown) {
+    if (typeof thrown !== "string") throw thrown;
+    throw new InputError(`${path}: truncated or damaged DICOM file: ${thrown.split("\n")[0]}`);
+  }
+}
+
 /** Throws for a transfer syntax whose pixels are compressed, unknown or private. */
 export function assertUncompressed({ path, syntax }: DicomFile): void {
   if ([IMPLICIT_LITTLE, EXPLICIT_LITTLE, DEFLATED, EXPLICIT_BIG].includes(syntax)) return;

@@ -101,7 +101,10 @@ export function spacingFrom(
   depth: number,
   warnings: string[],
 ): Shape3 | null {
-  if (inPlane === null) return null;
+  if (inPlane === null) {
+    if (depth > 1) warnings.push("pixel spacing is not given: spacing unknown");
+    return null;
+  }
   if (between !== null) return [between, inPlane[0], inPlane[1]];
   if (depth > 1) {
     warnings.push("the distance between slices is not given: spacing unknown");

@@ -1,10 +1,11 @@
 /** A folder of DICOM slices as one volume. */
 import { closeSync, openSync, readdirSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
+import type { DataSet } from "dicom-parser";
 import { readBytes, systemError } from "../files.js";
 import { InputError, type Decoded } from "../types.js";
 import { decodeDicom, modalityOf } from "./dicom.js";
-import { parseDicom } from "./dicomFile.js";
+import { guarded, parseDicom } from "./dicomFile.js";
 import {
   heightOf,
   lettersOf,
@@ -70,30 +71,32 @@ export function sliceHeaders(paths: readonly string[]): SliceHeader[] {
 function sliceHeader(path: string): SliceHeader | null {
   try {
     if (contentOf(headOf(path)).format !== "dicom") return null;
-    const bytes = readBytes(path);
-    const { data } = parseDicom(bytes, path, true);
-    const rows = data.uint16("x00280010");
-    const columns = data.uint16("x00280011");
-    if (rows === undefined || columns === undefined) return null; // a report, a plan, an index
-    const position = positionOf(data);
-    const modality = (data.string("x00080060") ?? "").trim();
-    return {
-      path,
-      series: data.string("x0020000e") ?? "",
-      rows,
-      columns,
-      frames: data.intString("x00280008") ?? 1,
-      instance: data.intString("x00200013") ?? null,
-      plane: planeOf(data),
-      position,
-      pixelSpacing: pixelSpacingOf(data),
-      sliceSpacing: sliceSpacingOf(data),
-      crossSection: ["CT", "MR", "PT", "NM"].includes(modality) || (position !== null && modalityOf(data) === null),
-    };
+    return guarded(path, () => headerOf(path, parseDicom(readBytes(path), path, true).data));
   } catch (error) {
     if (error instanceof InputError) return null;
     throw error;
   }
+}
+
+function headerOf(path: string, data: DataSet): SliceHeader | null {
+  const rows = data.uint16("x00280010");
+  const columns = data.uint16("x00280011");
+  if (rows === undefined || columns === undefined) return null; // a report, a plan, an index
+  const position = positionOf(data);
+  const modality = (data.string("x00080060") ?? "").trim();
+  return {
+    path,
+    series: data.string("x0020000e") ?? "",
+    rows,
+    columns,
+    frames: data.intString("x00280008") ?? 1,
+    instance: data.intString("x00200013") ?? null,
+    plane: planeOf(data),
+    position,
+    pixelSpacing: pixelSpacingOf(data),
+    sliceSpacing: sliceSpacingOf(data),
+    crossSection: ["CT", "MR", "PT", "NM"].includes(modality) || (position !== null && modalityOf(data) === null),
+  };
 }
 
 /** The first kilobyte: a folder may hold thousands of large files that are something else. */

@@ -1,0 +1,121 @@
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gunzipSync, gzipSync } from "node:zlib";
+import { describe, expect, test } from "vitest";
+import { readNifti } from "../src/datasets/nifti.js";
+import { closestAxes, orientationLetters } from "../src/datasets/orientation.js";
+import { Random } from "../src/random.js";
+import { expectAsReference, fixture, inputErrorOf, referenced } from "./readersFixture.js";
+
+const scratch = mkdtempSync(join(tmpdir(), "m3ret-nifti-"));
+
+const write = (name: string, bytes: Uint8Array | string): string => {
+  writeFileSync(join(scratch, name), bytes);
+  return join(scratch, name);
+};
+
+test.each(referenced(".nii", ".nii.gz"))("%s has the voxels that nibabel reads, turned to RAS", async (name) => {
+  expectAsReference(name, await readNifti(fixture(name)));
+});
+
+test("a stored 10 with slope 2 and intercept −3 is 17", async () => {
+  const bytes = gunzipSync(readFileSync(fixture("scaled.nii.gz")));
+  bytes.writeInt16LE(10, 352);
+  expect((await readNifti(write("ten.nii", bytes))).pixels[0]).toBe(17);
+});
+
+test("slope 0 in a header means no scaling", async () => {
+  const unscaled = await readNifti(fixture("slope0.nii"));
+  const scaled = await readNifti(fixture("scaled.nii.gz")); // the same stored numbers
+  expect(scaled.pixels).toEqual(unscaled.pixels.map((stored) => 2 * stored - 3));
+});
+
+test("a mirrored affine mirrors the voxels along W and nothing else", async () => {
+  const mirrored = await readNifti(fixture("las.nii"));
+  const plain = await readNifti(fixture("slope0.nii")); // the same stored numbers, RAS
+  const [, depth, height, width] = plain.shape;
+  for (let row = 0; row < depth * height; row++) {
+    const line = plain.pixels.slice(row * width, (row + 1) * width);
+    expect(mirrored.pixels.slice(row * width, (row + 1) * width)).toEqual(line.reverse());
+  }
+});
+
+test("what was left out or is unknown is said", async () => {
+  const warnings = async (name: string) => (await readNifti(fixture(name))).warnings.join("\n");
+  expect(await warnings("four.nii")).toBe("4D file of 4×3×5×2: the first of 2 volumes was read");
+  expect(await warnings("no_affine.nii")).toMatch(/no affine/);
+  expect(await warnings("las.nii")).toBe("");
+});
+
+describe("a file that cannot be read", () => {
+  test("is refused by its datatype", async () => {
+    expect(await inputErrorOf(readNifti(fixture("complex.nii")))).toMatch(/datatype 32 \(complex64\) is not supported/);
+  });
+
+  test("is refused as half of a pair", async () => {
+    expect(await inputErrorOf(readNifti(fixture("pair.hdr")))).toMatch(/\.hdr\/\.img pair/);
+  });
+
+  test("is refused when it is cut anywhere, zipped or not", async () => {
+    const zipped = readFileSync(fixture("scaled.nii.gz"));
+    const whole = gunzipSync(zipped);
+    for (let end = 0; end < whole.length; end += 3) {
+      const path = write("cut.nii", whole.subarray(0, end));
+      expect(await inputErrorOf(readNifti(path))).toContain(`${path}: `);
+    }
+    for (let end = 0; end < zipped.length; end++) {
+      const path = write("cut.nii.gz", zipped.subarray(0, end));
+      expect(await inputErrorOf(readNifti(path))).toContain(`${path}: `);
+    }
+  });
+
+  test("is refused when its dimensions are nonsense, before any memory is taken", async () => {
+    const bytes = readFileSync(fixture("slope0.nii"));
+    for (const [rank, extent] of [
+      [3, 0],
+      [3, -4],
+      [0, 4],
+      [9, 4],
+      [3, 32767],
+    ]) {
+      const wrong = Buffer.from(bytes);
+      wrong.writeInt16LE(rank, 40);
+      for (const at of [42, 44, 46]) wrong.writeInt16LE(extent, at);
+      expect(await inputErrorOf(readNifti(write("wrong.nii", wrong)))).toMatch(/NIfTI/);
+    }
+  });
+
+  test("is named when it is empty, inside gzip too", async () => {
+    expect(await inputErrorOf(readNifti(write("none.nii", "")))).toMatch(/got an empty file$/);
+    expect(await inputErrorOf(readNifti(write("none.nii.gz", "")))).toMatch(/got an empty file$/);
+    expect(await inputErrorOf(readNifti(write("none2.nii.gz", gzipSync(""))))).toMatch(/got an empty file$/);
+  });
+});
+
+describe("the closest axes", () => {
+  test("of a permutation with signs are exactly it, at any length and under a small turn", () => {
+    const random = new Random(3);
+    for (let round = 0; round < 200; round++) {
+      const worlds = random.permutation(3);
+      const signs = [0, 1, 2].map(() => (random.chance(0.5) ? 1 : -1));
+      const column = (i: number): [number, number, number] => {
+        const length = random.uniform(0.1, 9);
+        const v = [0, 1, 2].map((w) => length * ((w === worlds[i] ? signs[i] : 0) + random.uniform(-0.2, 0.2)));
+        return [v[0], v[1], v[2]];
+      };
+      const found = closestAxes([column(0), column(1), column(2)]);
+      expect(found).toEqual([0, 1, 2].map((i) => ({ world: worlds[i], sign: signs[i] })));
+    }
+  });
+
+  test("of axes that do not span space are none", () => {
+    expect(closestAxes([[1, 0, 0], [2, 0, 0], [0, 0, 1]])).toBeNull(); // prettier-ignore
+    expect(closestAxes([[1, 0, 0], [0, 0, 0], [0, 0, 1]])).toBeNull(); // prettier-ignore
+    expect(closestAxes([[1, 0, 0], [0, NaN, 0], [0, 0, 1]])).toBeNull(); // prettier-ignore
+  });
+
+  test("spell RAS for the identity", () => {
+    expect(orientationLetters(closestAxes([[1, 0, 0], [0, 1, 0], [0, 0, 1]]) ?? [])).toBe("RAS"); // prettier-ignore
+  });
+});
