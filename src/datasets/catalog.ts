@@ -1,0 +1,271 @@
+/** `datasets.yaml`: what can be loaded, where it is from, who is on which side, and how its values become pictures. */
+import { existsSync } from "node:fs";
+import { basename, dirname, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseDocument } from "yaml";
+import { z } from "zod";
+import { readBytes } from "../files.js";
+import { InputError, MODALITIES } from "../types.js";
+import type { Kind, Modality, Shape3, Split } from "../types.js";
+
+/** How stored units become [0, 1]; `transforms/intensity.ts` gives each its formula. */
+export type IntensityRule =
+  | { readonly windowHu: readonly [low: number, high: number] }
+  | { readonly percentiles: readonly [low: number, high: number] }
+  | { readonly range: readonly [low: number, high: number] };
+
+/** How every sample of a data set is brought to the same form. The paper does not publish its own. */
+export interface Preprocessing {
+  /**
+   * One rule per modality, and `uint8` for any file that stores 8 bits: somebody has windowed it already, so that
+   * Hounsfield limits would be wrong for a CT in a JPEG file.
+   */
+  readonly intensity: Readonly<Record<Modality | "uint8", IntensityRule>>;
+  /** [D, H, W] for each kind; an image has D = 1. */
+  readonly size: Readonly<Record<Kind, Shape3>>;
+  /** How a picture reaches the aspect ratio of `size`: see `fitTo`. */
+  readonly fit: "stretch" | "pad" | "crop";
+  /** Volumes that know their orientation are turned to this one (letters for increasing W, H and D). */
+  readonly orientation?: string;
+}
+
+/** Fractions of the groups, which sum to 1, and the seed of the draw. */
+export type SplitRule = Readonly<Record<Split, number>> & { readonly seed: number };
+
+interface EntryBase {
+  readonly title: string;
+  /** Where it comes from: an address, or what makes it. */
+  readonly source: string;
+  readonly licence: string;
+  readonly modalities: readonly Modality[];
+  /** The column that says who the patient is. */
+  readonly group: string;
+  /** Label columns and what they mean. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** The label that retrieval is judged by unless another is asked for. */
+  readonly retrievalLabel: string;
+  readonly split: SplitRule;
+  readonly preprocessing: Preprocessing;
+}
+
+/** Virtual patients, made on this machine: see `phantom.ts`. */
+export interface PhantomEntry extends EntryBase {
+  readonly kind: "phantom";
+  readonly patients: number;
+  readonly seed: number;
+  /** Side of every picture in pixels, and slices or frames of volumes and videos. */
+  readonly size: number;
+  readonly depth: number;
+  readonly ctPlane?: "axial" | "coronal";
+}
+
+/** A folder with a `labels.csv`: see `folder.ts`. */
+export interface FolderEntry extends EntryBase {
+  readonly kind: "folder";
+  /** As it is written; `folderOf` fills in `${NAME}` and `${NAME:-default}` and makes it absolute. */
+  readonly path: string;
+  /** Keep at most this many files of each class, chosen by the split's seed. */
+  readonly limitPerClass?: number;
+  /** Keep only, or leave out, paths that start with one of these. */
+  readonly include?: readonly string[];
+  readonly exclude?: readonly string[];
+}
+
+export type Entry = PhantomEntry | FolderEntry;
+
+export interface Catalog {
+  /** The file it was read from. */
+  readonly file: string;
+  readonly datasets: Readonly<Record<string, Entry>>;
+}
+
+const positive = z.int().positive();
+const limits = z
+  .tuple([z.number(), z.number()])
+  .refine(([low, high]) => low < high, "expected [low, high] with low < high");
+const percents = limits.refine(([low, high]) => low >= 0 && high <= 100, "expected percentiles between 0 and 100");
+
+const ruleNames = ["windowHu", "percentiles", "range"] as const;
+const intensityRule = z
+  .strictObject({ windowHu: limits.optional(), percentiles: percents.optional(), range: limits.optional() })
+  .refine(
+    (rule) => ruleNames.filter((name) => rule[name] !== undefined).length === 1,
+    `expected exactly one of ${ruleNames.join(", ")}`,
+  )
+  .transform((rule) => rule as IntensityRule);
+
+const robust = { percentiles: [0.5, 99.5] as [number, number] };
+const size3 = z.tuple([positive, positive, positive]);
+
+const preprocessing = z.strictObject({
+  intensity: z
+    .strictObject({
+      xray: intensityRule.prefault(robust),
+      ultrasound: intensityRule.prefault(robust),
+      endoscopy: intensityRule.prefault(robust),
+      ct: intensityRule.prefault({ windowHu: [-1000, 1000] }),
+      mri: intensityRule.prefault(robust),
+      uint8: intensityRule.prefault({ range: [0, 255] }),
+    })
+    .prefault({}),
+  size: z
+    .strictObject({
+      image: size3.refine(([depth]) => depth === 1, "an image has depth 1"),
+      video: size3,
+      volume: size3,
+    })
+    .prefault({ image: [1, 64, 64], video: [16, 64, 64], volume: [16, 64, 64] }),
+  fit: z.enum(["stretch", "pad", "crop"]).default("pad"),
+  orientation: z
+    .string()
+    .refine(isOrientation, "expected three letters, one of R/L, one of A/P and one of S/I, such as LPS")
+    .optional(),
+});
+
+const fraction = z.number().min(0).max(1);
+const split = z
+  .strictObject({
+    train: fraction.default(0.6),
+    gallery: fraction.default(0.2),
+    query: fraction.default(0.2),
+    seed: z.int().default(7),
+  })
+  .refine((s) => Math.abs(s.train + s.gallery + s.query - 1) < 1e-6, "train + gallery + query must be 1");
+
+const text = z.string().min(1);
+const common = {
+  title: text,
+  source: text,
+  licence: text,
+  modalities: z.array(z.enum(MODALITIES)).min(1),
+  group: text,
+  labels: z.record(z.string(), text).refine((columns) => Object.keys(columns).length > 0, "expected a label column"),
+  retrievalLabel: text,
+  split: split.prefault({}),
+  preprocessing: preprocessing.prefault({}),
+};
+
+const entry = z
+  .discriminatedUnion("kind", [
+    z.strictObject({
+      kind: z.literal("phantom"),
+      ...common,
+      patients: positive,
+      seed: z.int(),
+      size: positive,
+      depth: positive,
+      ctPlane: z.enum(["axial", "coronal"]).optional(),
+    }),
+    z.strictObject({
+      kind: z.literal("folder"),
+      ...common,
+      path: text,
+      limitPerClass: positive.optional(),
+      include: z.array(text).optional(),
+      exclude: z.array(text).optional(),
+    }),
+  ])
+  .refine((e) => e.retrievalLabel in e.labels, {
+    path: ["retrievalLabel"],
+    message: "expected one of the keys of labels",
+  });
+
+const schema = z.strictObject({
+  // YAML anchors need a home: settings shared by several entries stand here, and are checked where they are used.
+  shared: z.unknown().optional(),
+  datasets: z.record(text, entry),
+});
+
+/** True for one letter of each of the three axes: `isOrientation("LPS")`. */
+export function isOrientation(letters: string): boolean {
+  return (
+    letters.length === 3 && ["RL", "AP", "SI"].every((axis) => [...letters].some((letter) => axis.includes(letter)))
+  );
+}
+
+/**
+ * Reads the catalogue: the named file, or else `datasets.yaml` in the working folder, or else the one that comes with
+ * the package. Throws an `InputError` of one line that names the file and the key.
+ */
+export function loadCatalog(file?: string): Catalog {
+  const candidates = file === undefined ? [resolve("datasets.yaml"), packaged()] : [resolve(file)];
+  const found = candidates.find((candidate) => existsSync(candidate)) ?? candidates[0];
+  return parseCatalog(Buffer.from(readBytes(found)).toString("utf8"), found);
+}
+
+/** This file is `src/datasets/catalog.ts` or `dist/datasets/catalog.js`: both are two folders below the package. */
+function packaged(): string {
+  return fileURLToPath(new URL("../../datasets.yaml", import.meta.url));
+}
+
+/** As `loadCatalog`, from text that has been read; `file` is what errors name. */
+export function parseCatalog(yaml: string, file: string): Catalog {
+  const document = parseDocument(yaml);
+  const [broken] = document.errors;
+  if (broken !== undefined) throw new InputError(`${file}: ${broken.message.split("\n")[0].replace(/:$/, "")}`);
+
+  const parsed = schema.safeParse(document.toJS());
+  if (!parsed.success) throw new InputError(`${file}: ${firstIssue(parsed.error)}`);
+  return { file, datasets: parsed.data.datasets };
+}
+
+/** `datasets.phantom.size: Invalid input: expected number, received string (and 2 more)` */
+function firstIssue(error: z.ZodError): string {
+  const [{ path, message }] = error.issues;
+  const more = error.issues.length > 1 ? ` (and ${error.issues.length - 1} more)` : "";
+  const where = path.length > 0 ? `${path.join(".")}: ` : "";
+  return `${where}${message.split("\n")[0]}${more}`;
+}
+
+/** The entry of that name. Throws `unknown data set "x"; datasets.yaml has: …`. */
+export function entryOf(catalog: Catalog, name: string): Entry {
+  if (Object.hasOwn(catalog.datasets, name)) return catalog.datasets[name];
+  const known = Object.keys(catalog.datasets).join(", ");
+  throw new InputError(`unknown data set "${name}"; ${basename(catalog.file)} has: ${known}`);
+}
+
+/**
+ * An entry for a folder that the catalogue does not list, with the defaults of the format: what
+ * `m3ret embed --data FOLDER` uses.
+ */
+export function unlistedFolder(path: string): FolderEntry {
+  const parsed = entry.parse({
+    kind: "folder",
+    title: path,
+    source: path,
+    licence: "not stated",
+    modalities: MODALITIES,
+    group: "group",
+    labels: { class: "the column class of labels.csv" },
+    retrievalLabel: "class",
+    path,
+  });
+  if (parsed.kind !== "folder") throw new Error("an entry of kind folder was parsed as another kind");
+  return parsed;
+}
+
+/**
+ * The folder of an entry: `${NAME}` is filled in from the environment, `${NAME:-default}` has a default for when it is
+ * not set or empty, and a relative path starts at the folder of `datasets.yaml`. `${DATA:-../data}/chest` beside
+ * `/work/datasets.yaml` is `/data/chest` when DATA is not set.
+ *
+ * Throws an `InputError` that says what to set where a variable has neither value nor default, or the folder is absent.
+ */
+export function folderOf(catalog: Catalog, name: string, { path }: FolderEntry): string {
+  const variables: string[] = [];
+  const filled = path.replace(/\$\{(\w+)(?::-([^}]*))?\}/g, (_, variable: string, fallback?: string) => {
+    variables.push(variable);
+    const value = process.env[variable] || fallback;
+    if (value === undefined) {
+      throw new InputError(`data set "${name}": set ${variable} to the folder of its files (${catalog.file}: ${path})`);
+    }
+    return value;
+  });
+  const folder = resolve(dirname(catalog.file), filled);
+  if (!existsSync(folder)) {
+    const remedy =
+      variables.length > 0 ? `set ${variables.join(" and ")} to it` : `correct its path in ${catalog.file}`;
+    throw new InputError(`data set "${name}": no folder ${folder}; ${remedy}`);
+  }
+  return folder;
+}

@@ -1,0 +1,153 @@
+/**
+ * A folder of files with a `labels.csv` beside them: one row for each file, or for each folder that holds one DICOM
+ * series, with the columns path, modality, class and group, and any further label columns.
+ */
+import { existsSync, statSync } from "node:fs";
+import { isAbsolute, join, normalize } from "node:path";
+import { readBytes } from "../files.js";
+import { Random } from "../random.js";
+import { InputError, MODALITIES, UNSEEN_MODALITY } from "../types.js";
+import type { Decoded, Kind, Modality } from "../types.js";
+import type { SplitRule } from "./catalog.js";
+import { parseCsv } from "./csv.js";
+import type { DataRecord, Dataset, SkippedFile } from "./dataset.js";
+import { readFile } from "./read.js";
+import { splitGroups } from "./split.js";
+
+export interface FolderOptions {
+  readonly name: string;
+  readonly split: SplitRule;
+  /** The column that names the patient or case; `group` where it is left out. */
+  readonly group?: string;
+  /** Label columns to keep and to insist on; where left out, every column but path, modality and group is a label. */
+  readonly labels?: readonly string[];
+  /** Keep at most this many files of each modality and class, drawn by the split's seed. */
+  readonly limitPerClass?: number;
+  /** Keep only, or leave out, paths that start with one of these. */
+  readonly include?: readonly string[];
+  readonly exclude?: readonly string[];
+}
+
+/** One row of labels.csv that may become a record. */
+interface Row {
+  readonly path: string;
+  readonly modality: Modality;
+  readonly group: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/**
+ * Opens the folder: reads `labels.csv`, makes sure that every file it names is there, and splits by group and class.
+ * No picture is decoded yet. Records are in the order of their paths; a record's id is its path. A file without a group
+ * is a group of its own: nothing then says that two files are of the same patient, which the table should mention.
+ *
+ * Throws an `InputError` of one line where `labels.csv` is missing, lacks a column, or names an unknown modality, the
+ * same path twice or a file that is not there.
+ */
+export function openFolder(root: string, options: FolderOptions): Dataset {
+  const random = new Random(options.split.seed);
+  const rows = limited(readRows(root, options), options.limitPerClass, random.fork("limit"));
+  const splitOf = splitGroups(
+    rows.map((row) => ({ ...row, stratum: stratumOf(row) })),
+    options.split,
+    random.fork("split"),
+  );
+
+  const records: DataRecord[] = [];
+  const skipped: SkippedFile[] = [];
+  for (const { path, modality, group, labels } of rows) {
+    const split = splitOf.get(group);
+    if (split === undefined || (split === "train" && modality === UNSEEN_MODALITY)) {
+      skipped.push({ path, reason: "MRI on the training side of the split: neither trained nor judged on" });
+      continue;
+    }
+    records.push({ id: path, modality, kind: likelyKind(root, path), group, split, labels });
+  }
+  return {
+    name: options.name,
+    records,
+    skipped,
+    read: async (record: DataRecord): Promise<Decoded> => readFile(join(root, record.id)),
+  };
+}
+
+const stratumOf = (row: Row): string => `${row.modality}/${row.labels.class}`;
+
+/** Rows in the order of their paths, checked against the folder. */
+function readRows(root: string, options: FolderOptions): Row[] {
+  const file = join(root, "labels.csv");
+  if (!existsSync(file)) throw new InputError(`${file}: no such file; a folder of data needs a labels.csv`);
+  const text = Buffer.from(readBytes(file)).toString("utf8");
+  const { header, table } = parseTable(file, text);
+
+  const groupColumn = options.group ?? "group";
+  const labelColumns = options.labels ?? header.filter((column) => !["path", "modality", groupColumn].includes(column));
+  for (const column of ["path", "modality", "class", groupColumn, ...labelColumns]) {
+    if (!header.includes(column)) {
+      throw new InputError(`${file}: expected a column "${column}", got ${header.join(", ")}`);
+    }
+  }
+
+  const rows = new Map<string, Row>();
+  for (const { line, fields } of table) {
+    if (fields.length !== header.length) {
+      throw new InputError(`${file}:${line}: expected ${header.length} fields, got ${fields.length}`);
+    }
+    const value = (column: string): string => fields[header.indexOf(column)];
+    const path = value("path");
+    if (!isWanted(path, options)) continue;
+    if (path === "" || isAbsolute(path) || normalize(path).startsWith("..")) {
+      throw new InputError(`${file}:${line}: expected a path inside the folder, got "${path}"`);
+    }
+    if (rows.has(path)) throw new InputError(`${file}:${line}: ${path} is listed twice`);
+    if (!existsSync(join(root, path))) throw new InputError(`${file}:${line}: ${path}: no such file or folder`);
+    const modality = MODALITIES.find((known) => known === value("modality"));
+    if (modality === undefined) {
+      throw new InputError(`${file}:${line}: expected one of ${MODALITIES.join(", ")}, got "${value("modality")}"`);
+    }
+    const labels = Object.fromEntries(["class", ...labelColumns].map((column) => [column, value(column)]));
+    rows.set(path, { path, modality, group: value(groupColumn) || path, labels });
+  }
+  if (rows.size === 0) throw new InputError(`${file}: expected at least one row to keep, got none`);
+  return [...rows.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+function parseTable(file: string, text: string): { header: string[]; table: ReturnType<typeof parseCsv> } {
+  try {
+    const [header, ...table] = parseCsv(text);
+    return { header: (header?.fields ?? []).map((column) => column.trim()), table };
+  } catch (error) {
+    throw new InputError(`${file}: ${(error as Error).message}`);
+  }
+}
+
+function isWanted(path: string, { include, exclude }: FolderOptions): boolean {
+  const startsWithOneOf = (prefixes: readonly string[]) => prefixes.some((prefix) => path.startsWith(prefix));
+  return (include === undefined || startsWithOneOf(include)) && !(exclude !== undefined && startsWithOneOf(exclude));
+}
+
+/** At most `limit` rows of each modality and class, each as likely to stay as the others; order is kept. */
+function limited(rows: Row[], limit: number | undefined, random: Random): Row[] {
+  if (limit === undefined) return rows;
+  const strata = new Map<string, number[]>();
+  rows.forEach((row, i) => {
+    const members = strata.get(stratumOf(row));
+    if (members === undefined) strata.set(stratumOf(row), [i]);
+    else members.push(i);
+  });
+  const kept = new Set<number>();
+  for (const [stratum, members] of strata) {
+    const order = random.fork(stratum).permutation(members.length);
+    for (const chosen of order.subarray(0, limit)) kept.add(members[chosen]);
+  }
+  return rows.filter((_, i) => kept.has(i));
+}
+
+/**
+ * What the name promises; the reader knows better, and everything after it asks the decoded file. A DICOM file alone is
+ * taken for a picture (an ultrasound loop in one file turns out to be a video when it is read).
+ */
+function likelyKind(root: string, path: string): Kind {
+  if (statSync(join(root, path)).isDirectory() || /\.(nii|nii\.gz|hdr|img|mgz)$/i.test(path)) return "volume";
+  return /\.(mp4|avi|mov|mpe?g|mkv|webm|gif|m4v|wmv)$/i.test(path) ? "video" : "image";
+}

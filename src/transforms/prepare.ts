@@ -1,0 +1,169 @@
+/** From what a reader saw to what the encoder may see: one form for every modality. */
+import type { IntensityRule, Preprocessing } from "../datasets/catalog.js";
+import type { DataRecord, Dataset, SkippedFile } from "../datasets/dataset.js";
+import { MONOCHROME1_WARNING } from "../datasets/dicom.js";
+import { InputError } from "../types.js";
+import type { Decoded, Modality, OnProgress, Sample, Shape3, Shape4, Split } from "../types.js";
+import { onGrey } from "./crop.js";
+import { clip, invert, scaleIntensity } from "./intensity.js";
+import { reorient } from "./orient.js";
+import { fitTo } from "./resize.js";
+
+/** Pixels on their way, with the distance between their centres. */
+interface Raw {
+  readonly pixels: Float32Array;
+  readonly shape: Shape4;
+  readonly spacingMm: Shape3 | null;
+}
+
+/**
+ * One sample of the form that `preprocessing` asks for:
+ *
+ * 1. volumes that know their orientation are turned to the common one, if there is one;
+ * 2. of a video, evenly spaced frames are kept (they are never blended);
+ * 3. stored units become [0, 1] by the rule of the modality, or the rule `uint8`; MONOCHROME1 is inverted;
+ * 4. the picture is resampled to the size of its kind, in proportion to its size in millimetres where that is known.
+ *
+ * @returns pixels [3, D, H, W] in [0, 1]; `grey` where the three channels are equal
+ * Throws an `InputError` where the file itself names another modality than its record: MRI must not slip in as CT.
+ */
+export function prepareSample(record: DataRecord, decoded: Decoded, preprocessing: Preprocessing): Sample {
+  if (decoded.modality !== null && decoded.modality !== record.modality) {
+    throw new InputError(`${record.id}: expected ${record.modality}, but the file says that it is ${decoded.modality}`);
+  }
+  const size = preprocessing.size[decoded.kind];
+  const one = oneChannelIfGrey(decoded.pixels, decoded.shape);
+  let raw: Raw = { ...one, spacingMm: decoded.spacingMm };
+  if (decoded.kind === "volume") raw = turned(raw, decoded.orientation, preprocessing.orientation);
+  if (decoded.kind === "video") raw = { ...raw, ...pickFrames(raw.pixels, raw.shape, size[0]) };
+
+  let scaled = scaleIntensity(raw.pixels, ruleFor(record.modality, decoded, preprocessing));
+  if (decoded.warnings.includes(MONOCHROME1_WARNING)) scaled = invert(scaled);
+
+  const aspect = raw.spacingMm === null ? 1 : raw.spacingMm[1] / raw.spacingMm[2];
+  const fitted = clip(fitTo(scaled, raw.shape, size, preprocessing.fit, aspect)); // [1 or 3, D, H, W]
+  const grey = raw.shape[0] === 1;
+  return {
+    id: record.id,
+    pixels: grey ? repeatThrice(fitted) : fitted,
+    shape: [3, ...size],
+    grey,
+    kind: decoded.kind,
+    modality: record.modality,
+    group: record.group,
+    labels: record.labels,
+  };
+}
+
+/** Colour files often hold grey pictures: one channel is then enough for everything that follows. */
+function oneChannelIfGrey(pixels: Float32Array, shape: Shape4): { pixels: Float32Array; shape: Shape4 } {
+  const n = pixels.length / shape[0];
+  if (shape[0] === 1) return { pixels, shape };
+  for (let i = 0; i < n; i++) {
+    if (pixels[i] !== pixels[n + i] || pixels[i] !== pixels[2 * n + i]) return { pixels, shape };
+  }
+  return { pixels: pixels.subarray(0, n), shape: [1, shape[1], shape[2], shape[3]] };
+}
+
+function turned(raw: Raw, from: string | null, to: string | undefined): Raw {
+  if (from === null || to === undefined || from === to) return raw;
+  const { pixels, shape, axes } = reorient(raw.pixels, raw.shape, from, to);
+  const mm = raw.spacingMm;
+  return { pixels, shape, spacingMm: mm === null ? null : [mm[axes[0]], mm[axes[1]], mm[axes[2]]] };
+}
+
+/**
+ * The middle frame of each of `count` equal stretches of a video: of 10 frames, 5 are 1, 3, 5, 7 and 9; a shorter video
+ * repeats frames. Averaging neighbours, as for slices, would smear what moves.
+ *
+ * @param pixels [C, D, H, W] of `shape`
+ * @returns      [C, count, H, W]
+ */
+export function pickFrames(
+  pixels: Float32Array,
+  [channels, depth, height, width]: Shape4,
+  count: number,
+): { pixels: Float32Array; shape: Shape4 } {
+  const plane = height * width;
+  const picked = new Float32Array(channels * count * plane);
+  for (let c = 0; c < channels; c++) {
+    for (let i = 0; i < count; i++) {
+      const at = (c * depth + Math.floor(((i + 0.5) * depth) / count)) * plane;
+      picked.set(pixels.subarray(at, at + plane), (c * count + i) * plane);
+    }
+  }
+  return { pixels: picked, shape: [channels, count, height, width] };
+}
+
+function ruleFor(modality: Modality, decoded: Decoded, { intensity }: Preprocessing): IntensityRule {
+  if (decoded.dtype !== "uint8") return intensity[modality];
+  // A header may rescale 8 stored bits to Hounsfield units: then they are not shades of grey.
+  const isShades = decoded.pixels.every((x) => x >= 0 && x <= 255);
+  return isShades ? intensity.uint8 : intensity[modality];
+}
+
+function repeatThrice(plane: Float32Array): Float32Array {
+  return onGrey({ pixels: plane, shape: [3, 1, 1, plane.length], grey: true }, (pixels) => pixels);
+}
+
+export interface PrepareOptions {
+  readonly splits?: readonly Split[];
+  readonly modalities?: readonly Modality[];
+  /** At most this many records, spread evenly over the list. */
+  readonly limit?: number;
+  readonly onProgress?: OnProgress;
+}
+
+const AT_ONCE = 4; // reading waits for disks and decoders; more would only hold more pixels in memory
+
+/**
+ * Reads and prepares records, in their order. A file that cannot be decoded is left out and named in `skipped`, after
+ * those that the data set had skipped itself. Throws an `InputError` where nothing at all could be read.
+ */
+export async function prepareAll(
+  dataset: Dataset,
+  preprocessing: Preprocessing,
+  { splits, modalities, limit = Infinity, onProgress }: PrepareOptions = {},
+): Promise<{ samples: Sample[]; skipped: SkippedFile[] }> {
+  const wanted = dataset.records.filter(
+    ({ split, modality }) => (splits?.includes(split) ?? true) && (modalities?.includes(modality) ?? true),
+  );
+  const count = Math.min(wanted.length, limit);
+  const records = Array.from({ length: count }, (_, i) => wanted[Math.floor((i * wanted.length) / count)]);
+
+  const results = new Array<Sample | SkippedFile>(count);
+  let next = 0;
+  let done = 0;
+  const work = async (): Promise<void> => {
+    while (next < count) {
+      const i = next++;
+      results[i] = await prepareOne(dataset, records[i], preprocessing);
+      done++;
+      onProgress?.({ label: `prepare ${dataset.name}`, done, total: count, note: records[i].modality });
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+
+  const samples = results.filter((result): result is Sample => "pixels" in result);
+  const unreadable = results.filter((result): result is SkippedFile => "reason" in result);
+  if (count > 0 && samples.length === 0) {
+    throw new InputError(
+      `none of the ${count} files of ${dataset.name} could be read; the first: ${unreadable[0].reason}`,
+    );
+  }
+  return { samples, skipped: [...dataset.skipped, ...unreadable] };
+}
+
+async function prepareOne(
+  dataset: Dataset,
+  record: DataRecord,
+  preprocessing: Preprocessing,
+): Promise<Sample | SkippedFile> {
+  try {
+    return prepareSample(record, await dataset.read(record), preprocessing);
+  } catch (error) {
+    // Decoders throw what they like; whatever it was, it is said in the report, and the other files go on.
+    const message = error instanceof Error ? error.message : String(error);
+    return { path: record.id, reason: message.split("\n")[0] };
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * What a trainer draws from one sample: two large and some small views for SimDINO, one for MAE. Sizes depend on the
+ * kind of sample alone, so that everything in one bucket of a batch has the same shape.
+ */
+import type { Random } from "../random.js";
+import type { Kind, Sample, Shape3, Shape4 } from "../types.js";
+import { blur, drawBox, flip, intensityJitter, onGrey } from "./crop.js";
+import type { CropRange, Jitter, Range } from "./crop.js";
+import { clip } from "./intensity.js";
+import { resample } from "./resize.js";
+
+/** Chance and strength of what happens to a view besides being cut; what is left out never happens. */
+export interface Augmentation {
+  /** Probability of mirroring left and right. Ours is 0 unless asked for: the heart is on the left. */
+  readonly flip?: number;
+  /** Exposure: see `intensityJitter`. `chance` is 1 where it is left out. */
+  readonly jitter?: Jitter & { readonly chance?: number };
+  /** Gaussian blur with σ in pixels of the view. */
+  readonly blur?: { readonly chance: number; readonly sigma: Range };
+  /** See `CropOptions`. */
+  readonly antialias?: boolean;
+}
+
+/** One crop: how much of the sample it shows, and its size for each kind. An image's size has D = 1. */
+export interface ViewSpec extends CropRange {
+  readonly size: Readonly<Record<Kind, Shape3>>;
+}
+
+export interface MultiCropSpec extends Augmentation {
+  readonly globals: ViewSpec & { readonly count: number };
+  readonly locals: ViewSpec & { readonly count: number };
+}
+
+export interface SingleCropSpec extends Augmentation, ViewSpec {}
+
+/**
+ * Global views first, then local ones, each cut, mirrored, exposed and blurred on its own. The same state of the
+ * generator gives the same views.
+ *
+ * @param sample [C, D, H, W] in [0, 1]
+ * @returns      one array per shape of `viewShapes(spec, sample.kind)`, in [0, 1]: not yet standardised
+ */
+export function multiCrop(sample: Sample, spec: MultiCropSpec, random: Random): Float32Array[] {
+  const views: Float32Array[] = [];
+  for (const part of [spec.globals, spec.locals]) {
+    for (let i = 0; i < part.count; i++) views.push(drawView(sample, part, spec, random));
+  }
+  return views;
+}
+
+/** The shapes that `multiCrop` gives for one kind: `{globals: {count: 2, size: {image: [1, 64, 64], …}}, …}` starts
+ * with [3, 1, 64, 64] twice. */
+export function viewShapes({ globals, locals }: MultiCropSpec, kind: Kind): Shape4[] {
+  return [globals, locals].flatMap(({ count, size }) => new Array<Shape4>(count).fill([3, ...size[kind]]));
+}
+
+/** One view, for MAE: [C, D′, H′, W′] in [0, 1], not yet standardised. */
+export function singleCrop(sample: Sample, spec: SingleCropSpec, random: Random): Float32Array {
+  return drawView(sample, spec, spec, random);
+}
+
+function drawView(sample: Sample, part: ViewSpec, how: Augmentation, random: Random): Float32Array {
+  const size = part.size[sample.kind];
+  const box = drawBox(sample.shape, part, random);
+  const mirrored = random.chance(how.flip ?? 0);
+  const exposed = how.jitter !== undefined && random.chance(how.jitter.chance ?? 1);
+  const blurred = how.blur !== undefined && random.chance(how.blur.chance);
+  return onGrey(sample, (pixels, shape) => {
+    const after: Shape4 = [shape[0], ...size];
+    let view = resample(pixels, shape, box, size, how);
+    if (mirrored) view = flip(view, after);
+    if (exposed) view = intensityJitter(view, how.jitter, random);
+    if (blurred) view = blur(view, after, random.uniform(how.blur.sigma[0], how.blur.sigma[1]));
+    return clip(view);
+  });
+}
+
+/** Our choice, the same for every modality: no statistic of a modality may leak into its input. */
+export const STANDARD = { mean: 0.5, deviation: 0.25 } as const;
+
+/**
+ * `(x − 0.5) / 0.25`: [0, 1] becomes [−2, 2], which has about unit spread for pictures. What the encoder reads, in
+ * training and in embedding alike. 0.75 → 1.
+ */
+export function standardise(pixels: Float32Array): Float32Array {
+  const out = new Float32Array(pixels.length);
+  for (let i = 0; i < pixels.length; i++) out[i] = (pixels[i] - STANDARD.mean) / STANDARD.deviation;
+  return out;
+}
