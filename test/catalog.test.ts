@@ -51,6 +51,19 @@ test("without a file the catalogue of the working folder is read, and a named on
   expect(() => loadCatalog("/nowhere/datasets.yaml")).toThrow("/nowhere/datasets.yaml: no such file or folder");
 });
 
+test("in a folder that has no catalogue, the one of the package is read", () => {
+  const before = process.cwd();
+  const packaged = loadCatalog().file;
+  try {
+    process.chdir(mkdtempSync(join(tmpdir(), "m3ret-catalog-")));
+    expect(loadCatalog().file).toBe(packaged);
+    writeFileSync("datasets.yaml", minimal);
+    expect(Object.keys(loadCatalog().datasets)).toEqual(["mine"]);
+  } finally {
+    process.chdir(before);
+  }
+});
+
 test("what an entry leaves out has a value, and both halves of it when one is given", () => {
   const { mine } = parseCatalog(minimal, "datasets.yaml").datasets;
   expect(mine.split).toEqual({ train: 0.6, gallery: 0.2, query: 0.2, seed: 7 });
