@@ -1,0 +1,70 @@
+/** From a name in the catalogue to records that can be read. */
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+import type { OnProgress } from "../types.js";
+import { entryOf, folderOf, unlistedFolder } from "./catalog.js";
+import type { Catalog, Entry, FolderEntry, PhantomEntry } from "./catalog.js";
+import type { Dataset } from "./dataset.js";
+import { openFolder } from "./folder.js";
+import { openPhantom } from "./phantom.js";
+
+export interface OpenOptions {
+  readonly catalog: Catalog;
+  /** Where generated pictures are kept between runs. */
+  readonly cacheDir: string;
+  /** Instead of the seed in the catalogue: other virtual patients, or another split of the same files. */
+  readonly seed?: number;
+  /** Instead of the folder in the catalogue. */
+  readonly root?: string;
+  /** Worker threads that make phantoms. */
+  readonly workers?: number;
+  readonly onProgress?: OnProgress;
+}
+
+export type OpenDataset = Dataset & { readonly entry: Entry };
+
+/**
+ * Opens a data set by its name in the catalogue. A folder with a `labels.csv` that has no entry can be opened by its
+ * path, with the defaults of the catalogue's format.
+ *
+ * Throws an `InputError` where the name is unknown, or where the folder of an entry is absent, saying how to set it.
+ */
+export async function openDataset(name: string, options: OpenOptions): Promise<OpenDataset> {
+  const { catalog } = options;
+  const listed = Object.hasOwn(catalog.datasets, name);
+  const entry =
+    !listed && existsSync(join(name, "labels.csv")) ? unlistedFolder(resolve(name)) : entryOf(catalog, name);
+  const dataset = entry.kind === "phantom" ? await phantom(name, entry, options) : folder(name, entry, options);
+  return {
+    name: dataset.name,
+    records: dataset.records,
+    skipped: dataset.skipped,
+    entry,
+    read: (record) => dataset.read(record),
+  };
+}
+
+function phantom(name: string, entry: PhantomEntry, options: OpenOptions): Promise<Dataset> {
+  const { patients, size, depth, ctPlane, modalities, split } = entry;
+  const seed = options.seed ?? entry.seed;
+  const splits = { train: split.train, gallery: split.gallery, query: split.query };
+  const { cacheDir, workers, onProgress } = options;
+  return openPhantom(
+    name,
+    { patients, seed, size, depth, ctPlane, modalities, splits },
+    { cacheDir, workers, onProgress },
+  );
+}
+
+function folder(name: string, entry: FolderEntry, { catalog, seed, root }: OpenOptions): Dataset {
+  const { group, labels, limitPerClass, include, exclude } = entry;
+  return openFolder(root ?? folderOf(catalog, name, entry), {
+    name,
+    split: { ...entry.split, seed: seed ?? entry.split.seed },
+    group,
+    labels: Object.keys(labels),
+    limitPerClass,
+    include,
+    exclude,
+  });
+}
