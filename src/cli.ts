@@ -1,0 +1,59 @@
+#!/usr/bin/env node
+/** The command line: arguments in, the library's functions called, one line per mistake. */
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { addDataCommands } from "./commands/data.js";
+import { addModelCommands } from "./commands/model.js";
+import { addReproduce } from "./commands/reproduce.js";
+import { addRetrievalCommands } from "./commands/retrieval.js";
+import { Interrupted } from "./commands/shared.js";
+import { InputError } from "./types.js";
+
+function program(): Command {
+  const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
+    version: string;
+  };
+  const m3ret = new Command("m3ret")
+    .description(
+      "One self-supervised encoder for every modality, judged by image-to-image retrieval (arXiv 2509.01360).",
+    )
+    .version(version)
+    .showHelpAfterError("(m3ret --help lists the commands)")
+    .exitOverride()
+    .configureOutput({ writeErr: () => {} });
+  for (const add of [addDataCommands, addModelCommands, addRetrievalCommands, addReproduce]) add(m3ret);
+  for (const command of m3ret.commands) command.exitOverride().configureOutput({ writeErr: () => {} });
+  return m3ret;
+}
+
+/** Exit code: 0 done, 2 wrong input, 130 stopped by Ctrl-C, 1 our mistake. */
+async function main(argv: readonly string[]): Promise<number> {
+  const m3ret = program();
+  try {
+    await m3ret.parseAsync([...argv]);
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return 0; // --help and --version
+      if (error.code === "commander.help") return 2;
+      console.error(error.message.split("\n")[0]); // commander's own text starts with "error: "
+      return 2;
+    }
+    if (error instanceof Interrupted) {
+      console.error(error.message);
+      return 130;
+    }
+    if (error instanceof InputError) {
+      console.error(`error: ${error.message}`);
+      return 2;
+    }
+    // Not the user's mistake: the stack is what a report of it needs.
+    console.error(error);
+    return 1;
+  }
+}
+
+// A `then`, not a top-level await: no module of ours has one, so that tslab can `require` them all.
+void main(process.argv).then((exitCode) => {
+  process.exitCode = exitCode;
+});

@@ -1,0 +1,139 @@
+/** `m3ret pretrain` and `m3ret embed`. */
+import { existsSync } from "node:fs";
+import { Option, type Command } from "commander";
+import { saveEmbeddings } from "../embeddings.js";
+import { loadEncoder } from "../encoder/checkpoint.js";
+import { POOLINGS, type Pooling } from "../encoder/vit.js";
+import { startBackend } from "../engine/backend.js";
+import { embedEvaluation, embedPixels, loadData, pretrainMethod, untrainedEncoder } from "../experiment.js";
+import { METHODS, presetOf } from "../presets.js";
+import type { Method } from "../trainers/objective.js";
+import { InputError } from "../types.js";
+import {
+  answer,
+  dataOptions,
+  Interrupted,
+  jsonOption,
+  positiveInteger,
+  stoppable,
+  wholeNumber,
+  withProgress,
+} from "./shared.js";
+
+interface PretrainOptions {
+  readonly method: Method;
+  readonly preset: string;
+  readonly data?: string;
+  readonly out: string;
+  readonly steps?: number;
+  readonly seed: number;
+  readonly resume?: boolean;
+  readonly json?: boolean;
+  readonly catalog?: string;
+  readonly cache?: string;
+}
+
+interface EmbedOptions {
+  readonly encoder: string;
+  readonly preset: string;
+  readonly data?: string;
+  readonly out: string;
+  readonly pooling?: Pooling;
+  readonly seed: number;
+  readonly json?: boolean;
+  readonly catalog?: string;
+  readonly cache?: string;
+}
+
+export function addModelCommands(m3ret: Command): void {
+  dataOptions(m3ret.command("pretrain"))
+    .description("pretrain an encoder; a stopped run goes on with --resume")
+    .addOption(new Option("--method METHOD", "how").choices(METHODS).makeOptionMandatory())
+    .option("--preset NAME", "smoke, default or paper", "default")
+    .option("--data NAME", "an entry of datasets.yaml, or a folder with a labels.csv (default: the preset's)")
+    .requiredOption(
+      "--out DIR",
+      "where the run is kept: log.jsonl, state.safetensors, encoder.safetensors, config.json",
+    )
+    .option("--steps N", "instead of the preset's", positiveInteger("steps"))
+    .option("--seed N", "of every random choice", wholeNumber("seed"), 7)
+    .option("--resume", "go on where the run in DIR stopped")
+    .addOption(jsonOption())
+    .action(runPretrain);
+  dataOptions(m3ret.command("embed"))
+    .description("embed the evaluation samples of a data set")
+    .requiredOption("--encoder DIR", "a folder that pretrain wrote, or random, or pixels")
+    .option("--preset NAME", "whose sizes a random encoder has", "default")
+    .option("--data NAME", "an entry of datasets.yaml, or a folder with a labels.csv (default: the preset's)")
+    .addOption(new Option("--pooling POOLING", "cls or mean (default: mean for mae, otherwise cls)").choices(POOLINGS))
+    .option("--seed N", "of a random encoder and the split", wholeNumber("seed"), 7)
+    .requiredOption("--out FILE", "an .npz that numpy opens")
+    .addOption(jsonOption())
+    .action(runEmbed);
+}
+
+async function runPretrain(options: PretrainOptions): Promise<void> {
+  const { method, out, seed, resume } = options;
+  const preset = presetOf(options.preset);
+  const backend = await startBackend();
+  const result = await stoppable((stopped) =>
+    withProgress(async (onProgress) => {
+      const dataName = options.data ?? preset.data;
+      const data = await loadData(dataName, { catalogFile: options.catalog, cacheDir: options.cache, onProgress });
+      const total = options.steps ?? preset[method].steps;
+      const run = pretrainMethod(method, preset, data, { folder: out, seed, resume, steps: options.steps });
+      let last: number | null = null;
+      try {
+        for (let next = await run.next(); !next.done; next = await run.next()) {
+          const { step, terms, warning } = next.value;
+          last = terms.loss;
+          onProgress({ label: method, done: step + 1, total, note: warning ?? `loss ${terms.loss.toFixed(4)}` });
+          if (stopped() && step + 1 < total) {
+            throw new Interrupted(`stopped at step ${step + 1} of ${total}; the same command with --resume goes on`);
+          }
+        }
+      } finally {
+        await run.return(undefined as never); // saves the state of a run that is left early
+      }
+      return {
+        method,
+        data: data.name,
+        out,
+        steps: total,
+        loss: last,
+        engine: backend.name,
+        samples: data.train.length,
+      };
+    }),
+  );
+  answer(options.json, result, ({ steps, loss }) =>
+    loss === null
+      ? `${out}: ${method} had done its ${steps} steps already`
+      : `${out}: ${method}, ${steps} steps, loss ${loss.toFixed(4)} (${backend.name})`,
+  );
+}
+
+async function runEmbed(options: EmbedOptions): Promise<void> {
+  const preset = presetOf(options.preset);
+  if (!options.out.endsWith(".npz")) throw new InputError(`--out ${options.out}: expected a name that ends in .npz`);
+  const named = options.encoder === "random" || options.encoder === "pixels";
+  if (!named && !existsSync(options.encoder)) {
+    throw new InputError(`--encoder ${options.encoder}: expected a folder that pretrain wrote, or random, or pixels`);
+  }
+  const loaded = named ? null : loadEncoder(options.encoder);
+  await startBackend();
+  const set = await withProgress(async (onProgress) => {
+    const dataName = options.data ?? preset.data;
+    const data = await loadData(dataName, { catalogFile: options.catalog, cacheDir: options.cache, onProgress });
+    if (options.encoder === "pixels") return embedPixels(data).set;
+    const encoder = loaded?.encoder ?? untrainedEncoder(preset, options.seed);
+    const method = String(loaded?.provenance.method ?? "untrained");
+    const pooling = options.pooling ?? (method === "mae" ? "mean" : "cls");
+    const role = loaded ? "trained" : "untrained";
+    const both = await embedEvaluation(method, role, encoder, data, onProgress);
+    return both.find((one) => one.pooling === pooling)!.set;
+  });
+  saveEmbeddings(options.out, set);
+  const { n, d, meta } = set;
+  answer(options.json, { out: options.out, n, d, meta }, () => `${options.out}: ${n} vectors of ${d} numbers`);
+}

@@ -1,0 +1,140 @@
+/** `m3ret evaluate` and `m3ret search`. */
+import type { Command } from "commander";
+import { embeddingSet, loadEmbeddings, pixelVector, selectRows, type EmbeddingSet } from "../embeddings.js";
+import { readFile } from "../datasets/read.js";
+import { loadEncoder } from "../encoder/checkpoint.js";
+import { embedVectors } from "../encoder/embed.js";
+import type { Pooling } from "../encoder/vit.js";
+import { startBackend } from "../engine/backend.js";
+import { entryOf, loadCatalog } from "../datasets/catalog.js";
+import { Random } from "../random.js";
+import { evaluateRetrieval, type RetrievalReport } from "../retrieval/protocol.js";
+import { exactSearch } from "../retrieval/search.js";
+import { prepareSample } from "../transforms/prepare.js";
+import { InputError, MODALITIES, type Modality, type Split } from "../types.js";
+import { answer, integerList, jsonOption, positiveInteger, wholeNumber } from "./shared.js";
+
+interface EvaluateOptions {
+  readonly query: string;
+  readonly gallery: string;
+  readonly label: string;
+  readonly k: readonly number[];
+  readonly seed: number;
+  readonly rounds: number;
+  readonly json?: boolean;
+}
+
+interface SearchOptions {
+  readonly index: string;
+  readonly image: string;
+  readonly k: number;
+  readonly encoder?: string;
+  readonly modality?: string;
+  readonly preprocessing: string;
+  readonly catalog?: string;
+  readonly json?: boolean;
+}
+
+export function addRetrievalCommands(m3ret: Command): void {
+  m3ret
+    .command("evaluate")
+    .description("Recall@K, Precision@K, mAP and MRR of queries against a gallery, with chance and intervals")
+    .requiredOption("--query FILE", "an .npz that embed wrote; its rows of the split query, where it has splits")
+    .requiredOption("--gallery FILE", "the same or another .npz; its rows of the split gallery, where it has splits")
+    .requiredOption("--label COLUMN", "what makes an item relevant: region, class, modality …")
+    .option("--k LIST", "values of K", integerList("k"), [1, 5, 10])
+    .option("--rounds N", "of the bootstrap", positiveInteger("rounds"), 1000)
+    .option("--seed N", "of the bootstrap", wholeNumber("seed"), 7)
+    .addOption(jsonOption())
+    .action(runEvaluate);
+  m3ret
+    .command("search")
+    .description("the gallery items most like an image")
+    .requiredOption("--index FILE", "an .npz that embed wrote")
+    .requiredOption("--image PATH", "an image, video or volume, or a folder of DICOM slices")
+    .option("--encoder DIR", "the encoder that the index was made with (not needed for pixels)")
+    .option("--modality NAME", "what the image is, where the file does not say")
+    .option("--preprocessing NAME", "the data set whose preprocessing applies (default: the index's)", "")
+    .option("--catalog FILE", "a datasets.yaml of your own")
+    .option("--k N", "how many", positiveInteger("k"), 10)
+    .addOption(jsonOption())
+    .action(runSearch);
+}
+
+/** The rows of a split, or all rows of a file that knows no splits or has none of this one. */
+function rowsOf(set: EmbeddingSet, split: Split): EmbeddingSet {
+  const rows = selectRows(set, (i) => set.splits[i] === split);
+  return rows.n > 0 ? rows : set;
+}
+
+function runEvaluate({ query, gallery, label, k, rounds, seed, json }: EvaluateOptions): void {
+  const report = evaluateRetrieval(rowsOf(loadEmbeddings(query), "query"), rowsOf(loadEmbeddings(gallery), "gallery"), {
+    label,
+    ks: k,
+    bootstrap: { rounds, random: new Random(seed) },
+  });
+  answer(json, report, describe);
+}
+
+function describe(report: RetrievalReport): string {
+  const number = (x: number) => x.toFixed(3);
+  const rows = Object.entries(report.recallAtK).map(
+    ([k, { value, low, high }]) =>
+      `Recall@${k}`.padEnd(12) +
+      `${number(value)} [${number(low)}, ${number(high)}]  chance ${number(report.chance[k])}`,
+  );
+  const { mAP, mrr, n } = report;
+  return [
+    report.protocol,
+    `${n.query} queries, ${n.gallery} gallery items, label ${report.label}`,
+    ...rows,
+    "mAP".padEnd(12) +
+      `${number(mAP.value)} [${number(mAP.low)}, ${number(mAP.high)}]  chance ${number(report.chance.mAP)}`,
+    "MRR".padEnd(12) +
+      `${number(mrr.value)} [${number(mrr.low)}, ${number(mrr.high)}]  chance ${number(report.chance.mrr)}`,
+    ...report.warnings.map((warning) => `warning: ${warning}`),
+  ].join("\n");
+}
+
+async function runSearch(options: SearchOptions): Promise<void> {
+  const index = loadEmbeddings(options.index);
+  const decoded = await readFile(options.image);
+  const named = options.modality as Modality | undefined;
+  if (named && !MODALITIES.includes(named)) {
+    throw new InputError(`--modality ${named}: expected one of ${MODALITIES.join(", ")}`);
+  }
+  const modality = named ?? decoded.modality;
+  if (modality === null) throw new InputError(`${options.image}: the file does not say its modality; add --modality`);
+  const dataName = options.preprocessing || String(index.meta.data ?? "");
+  if (!dataName) throw new InputError(`${options.index}: does not say its data set; add --preprocessing NAME`);
+  const { preprocessing } = entryOf(loadCatalog(options.catalog), dataName);
+  const record = { id: options.image, modality, kind: decoded.kind, group: "", split: "query" as const, labels: {} };
+  const sample = prepareSample(record, decoded, preprocessing);
+  const vector = await vectorOf(sample, index, options);
+  const query = embeddingSet(vector, [{ ...sample, group: "the image that was asked for" }], "query");
+  const { indices, scores } = exactSearch(query, index, Math.min(options.k, index.n));
+  const hits = Array.from(indices, (row, i) => ({
+    rank: i + 1,
+    id: index.ids[row],
+    modality: index.modalities[row] ?? null,
+    score: scores[i],
+    labels: Object.fromEntries(Object.entries(index.labels).map(([column, values]) => [column, values[row]])),
+  }));
+  answer(options.json, { image: options.image, index: options.index, hits }, () =>
+    hits
+      .map(({ rank, id, score, labels }) => `${rank}. ${id}  ${score.toFixed(4)}  ${Object.values(labels).join(", ")}`)
+      .join("\n"),
+  );
+}
+
+async function vectorOf(sample: ReturnType<typeof prepareSample>, index: EmbeddingSet, { encoder }: SearchOptions) {
+  if (index.meta.encoder === "pixels") return pixelVector(sample, Math.sqrt(index.d));
+  if (!encoder) throw new InputError("--encoder: expected the folder of the encoder that the index was made with");
+  const { encoder: model } = loadEncoder(encoder);
+  if (model.config.width !== index.d) {
+    throw new InputError(`--encoder ${encoder}: gives vectors of ${model.config.width}, the index holds ${index.d}`);
+  }
+  await startBackend();
+  const pooling = (index.meta.pooling ?? "cls") as Pooling;
+  return (await embedVectors(model, [sample]))[pooling];
+}

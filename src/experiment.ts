@@ -1,0 +1,134 @@
+/**
+ * The stations of the paper, joined: data, pretraining, embeddings, judgement. The command line and the notebooks call
+ * the same functions.
+ */
+import { join } from "node:path";
+import { loadCatalog, type Entry } from "./datasets/catalog.js";
+import type { SkippedFile } from "./datasets/dataset.js";
+import { openDataset, type OpenDataset } from "./datasets/open.js";
+import { embeddingSet, pixelEmbeddings, saveEmbeddings, type EmbeddingSet } from "./embeddings.js";
+import { embedVectors } from "./encoder/embed.js";
+import { initEncoder, type Encoder, type Pooling } from "./encoder/vit.js";
+import { encoderOf, objectiveOf, type Preset } from "./presets.js";
+import { Random } from "./random.js";
+import { pretrain } from "./trainers/pretrain.js";
+import type { TrainEvent } from "./trainers/loop.js";
+import type { Method } from "./trainers/objective.js";
+import { prepareAll } from "./transforms/prepare.js";
+import { PRETRAIN_MODALITIES, type OnProgress, type Sample, type Split } from "./types.js";
+
+/** A data set, prepared and divided. */
+export interface ExperimentData {
+  readonly name: string;
+  readonly entry: Entry;
+  readonly dataset: OpenDataset;
+  readonly train: readonly Sample[];
+  readonly gallery: readonly Sample[];
+  readonly query: readonly Sample[];
+  readonly skipped: readonly SkippedFile[];
+}
+
+export interface DataOptions {
+  readonly catalogFile?: string;
+  readonly cacheDir?: string;
+  readonly seed?: number;
+  readonly onProgress?: OnProgress;
+}
+
+/** Where phantoms are kept between runs, unless M3RET_CACHE names another folder. */
+export function defaultCacheDir(): string {
+  return process.env.M3RET_CACHE || join(process.cwd(), ".cache");
+}
+
+/** Opens and prepares a data set. Training samples never include MRI: it is left out here, and refused by the trainer. */
+export async function loadData(name: string, options: DataOptions = {}): Promise<ExperimentData> {
+  const { onProgress, seed } = options;
+  const catalog = loadCatalog(options.catalogFile);
+  const cacheDir = options.cacheDir ?? defaultCacheDir();
+  const dataset = await openDataset(name, { catalog, cacheDir, seed, onProgress });
+  const { entry } = dataset;
+  const { samples, skipped } = await prepareAll(dataset, entry.preprocessing, { onProgress });
+  const splitOf = new Map(dataset.records.map((record) => [record.id, record.split]));
+  const of = (split: Split) => samples.filter(({ id }) => splitOf.get(id) === split);
+  const train = of("train").filter(({ modality }) => PRETRAIN_MODALITIES.includes(modality));
+  return { name, entry, dataset, train, gallery: of("gallery"), query: of("query"), skipped };
+}
+
+export interface PretrainRun {
+  readonly folder: string;
+  readonly seed: number;
+  readonly resume?: boolean;
+  readonly steps?: number;
+}
+
+/** Pretrains one method of a preset into a folder; yields after every step, returns the encoder. */
+export async function* pretrainMethod(
+  method: Method,
+  preset: Preset,
+  data: ExperimentData,
+  { folder, seed, resume, steps = preset[method].steps }: PretrainRun,
+): AsyncGenerator<TrainEvent, Encoder, void> {
+  const objective = objectiveOf(method, preset, data.entry.preprocessing);
+  const { batchSize } = preset[method];
+  const settings = { seed, data: data.name, samples: data.train.length, training: preset[method] };
+  const random = new Random(seed).fork(method);
+  return yield* pretrain(objective, data.train, { folder, steps, batchSize, random, settings, resume });
+}
+
+/** The encoder before any training: the baseline that every trained one has to beat. */
+export function untrainedEncoder(preset: Preset, seed: number): Encoder {
+  return initEncoder(encoderOf(preset), new Random(seed).fork("untrained"));
+}
+
+/** A name, what it is compared as, and its vectors of gallery and query samples together. */
+export interface NamedEmbeddings {
+  readonly name: string;
+  readonly role: "pixels" | "untrained" | "trained";
+  readonly pooling: Pooling | "none";
+  readonly set: EmbeddingSet;
+}
+
+const evaluationSamples = ({ gallery, query }: ExperimentData) => [...gallery, ...query];
+
+function splitsOf({ gallery, query }: ExperimentData): Split[] {
+  return [...gallery.map((): Split => "gallery"), ...query.map((): Split => "query")];
+}
+
+/** Raw pixels of the evaluation samples. */
+export function embedPixels(data: ExperimentData): NamedEmbeddings {
+  const set = pixelEmbeddings(evaluationSamples(data), 32, splitsOf(data));
+  return {
+    name: "raw pixels",
+    role: "pixels",
+    pooling: "none",
+    set: { ...set, meta: { ...set.meta, data: data.name } },
+  };
+}
+
+/** Both poolings of one encoder over the evaluation samples: gallery first, then queries. */
+export async function embedEvaluation(
+  name: string,
+  role: NamedEmbeddings["role"],
+  encoder: Encoder,
+  data: ExperimentData,
+  onProgress?: OnProgress,
+): Promise<NamedEmbeddings[]> {
+  const samples = evaluationSamples(data);
+  const labelled: OnProgress | undefined = onProgress && ((p) => onProgress({ ...p, label: `embed, ${name}` }));
+  const vectors = await embedVectors(encoder, samples, { onProgress: labelled });
+  return (["cls", "mean"] as const).map((pooling) => ({
+    name: `${name}, ${pooling === "cls" ? "CLS" : "mean"}`,
+    role,
+    pooling,
+    set: embeddingSet(vectors[pooling], samples, splitsOf(data), { encoder: name, pooling, data: data.name }),
+  }));
+}
+
+/** `raw-pixels.npz`, `mae-cls.npz`, … in a folder; returns their paths. */
+export function saveAll(folder: string, all: readonly NamedEmbeddings[]): string[] {
+  return all.map(({ name, set }) => {
+    const path = join(folder, `${name.toLowerCase().replace(/[^a-z0-9]+/g, "-")}.npz`);
+    saveEmbeddings(path, set);
+    return path;
+  });
+}

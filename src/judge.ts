@@ -1,0 +1,185 @@
+/** Every table of the paper's claims, from embeddings alone: per modality, across modalities, exact pairs, MRI. */
+import { pairRetrieval } from "./analysis/alignment.js";
+import { recallTable, type EncoderResults, type Table } from "./analysis/tables.js";
+import { centrePerModality, selectRows, type EmbeddingSet } from "./embeddings.js";
+import type { NamedEmbeddings } from "./experiment.js";
+import { Random } from "./random.js";
+import { evaluateRetrieval, labelColumn, type RetrievalReport } from "./retrieval/protocol.js";
+import { MODALITIES, PRETRAIN_MODALITIES, UNSEEN_MODALITY, type Modality, type Split } from "./types.js";
+
+/** One encoder asked one question; the row of results.json. */
+export interface ResultRow extends RetrievalReport {
+  readonly encoder: string;
+  readonly role: NamedEmbeddings["role"];
+  readonly centred: boolean;
+  readonly from: Modality;
+  readonly to: Modality;
+}
+
+/** A question that could not be asked, and why. */
+export interface Unasked {
+  readonly from: Modality;
+  readonly to: Modality;
+  readonly label: string;
+  readonly reason: string;
+}
+
+export interface JudgeOptions {
+  /** For retrieval within a modality, and MRI. */
+  readonly label: string;
+  /** For retrieval across modalities. */
+  readonly crossModalLabel: string;
+  readonly data: string;
+  readonly seed: number;
+  readonly ks: readonly number[];
+  readonly rounds: number;
+}
+
+/** One question of every encoder: the rows, and the same as tables that print. */
+export interface Answer {
+  readonly rows: readonly ResultRow[];
+  /** One per K of Recall@K, smallest first; empty where nothing could be asked. */
+  readonly tables: readonly Table[];
+}
+
+export interface Judgement {
+  readonly perModality: Answer;
+  readonly crossModal: Answer;
+  /** The same patient's CT among all: `relevance` is the group. Empty where no patient has both. */
+  readonly pairs: Answer;
+  readonly mri: Answer;
+  readonly unasked: readonly Unasked[];
+}
+
+interface Direction {
+  readonly from: Modality;
+  readonly to: Modality;
+}
+
+interface Contestant {
+  readonly name: string;
+  readonly role: NamedEmbeddings["role"];
+  readonly centred: boolean;
+  readonly set: EmbeddingSet;
+}
+
+/** Every encoder as it is, and once more with each modality centred on its mean (a column of its own, never the default). */
+function contestants(all: readonly NamedEmbeddings[]): Contestant[] {
+  const plain = all.map(({ name, role, set }) => ({ name, role, centred: false, set }));
+  const centred = plain.map((c) => ({
+    ...c,
+    name: `${c.name}, centred`,
+    centred: true,
+    set: centrePerModality(c.set),
+  }));
+  return [...plain, ...centred];
+}
+
+function part(set: EmbeddingSet, modality: Modality, split: Split): EmbeddingSet {
+  return selectRows(set, (i) => set.modalities[i] === modality && set.splits[i] === split);
+}
+
+/** Why a question cannot be asked of this data, or null. */
+function obstacle({ from, to }: Direction, label: string, set: EmbeddingSet): string | null {
+  const [queries, gallery] = [part(set, from, "query"), part(set, to, "gallery")];
+  if (queries.n === 0) return `no ${from} among the queries`;
+  if (gallery.n === 0) return `no ${to} in the gallery`;
+  const answers = new Set(labelColumn(gallery, label, "gallery"));
+  const shared = labelColumn(queries, label, "queries").some((value) => value !== "" && answers.has(value));
+  return shared ? null : `no ${label} is shared by ${from} queries and ${to} gallery`;
+}
+
+/** Judges all encoders on all questions with one seed; every encoder meets the same bootstrap resamples. */
+export function judge(all: readonly NamedEmbeddings[], options: JudgeOptions): Judgement {
+  const { label, crossModalLabel, data, seed, ks, rounds } = options;
+  const judged = contestants(all);
+  const bootstrap = { rounds, random: new Random(seed).fork("judge") };
+  const unasked: Unasked[] = [];
+
+  const ask = (directions: readonly Direction[], label: string, title: string, who: readonly Contestant[]): Answer => {
+    const possible = directions.filter((direction) => {
+      const reason = obstacle(direction, label, all[0].set);
+      if (reason) unasked.push({ ...direction, label, reason });
+      return reason === null;
+    });
+    const rows = who.flatMap((contestant) =>
+      possible.map((direction) => {
+        const queries = part(contestant.set, direction.from, "query");
+        const gallery = part(contestant.set, direction.to, "gallery");
+        return rowOf(contestant, direction, evaluateRetrieval(queries, gallery, { label, ks, bootstrap }));
+      }),
+    );
+    return { rows, tables: tablesOf(rows, title, { data, seed, ks }) };
+  };
+
+  const present = MODALITIES.filter((m) => all[0].set.modalities.includes(m));
+  const seen = present.filter((m) => PRETRAIN_MODALITIES.includes(m));
+  const plain = judged.filter(({ centred }) => !centred);
+  const within = seen.map((m) => ({ from: m, to: m }));
+  const across = seen.flatMap((from) => seen.filter((to) => to !== from).map((to) => ({ from, to })));
+  const unseen = present.includes(UNSEEN_MODALITY)
+    ? [UNSEEN_MODALITY, ...seen].map((to) => ({ from: UNSEEN_MODALITY, to }))
+    : [];
+  return {
+    perModality: ask(within, label, "Retrieval within each modality", plain),
+    crossModal: ask(across, crossModalLabel, "Retrieval across modalities, no pairs in training", judged),
+    pairs: askPairs(judged, { data, seed, ks, bootstrap }),
+    mri: mergeAnswers(
+      ask(unseen.slice(0, 1), label, "Transfer to MRI, never seen in pretraining", plain),
+      ask(unseen.slice(1), crossModalLabel, "From MRI to what was seen", plain),
+    ),
+    unasked,
+  };
+}
+
+const mergeAnswers = (a: Answer, b: Answer): Answer => ({
+  rows: [...a.rows, ...b.rows],
+  tables: [...a.tables, ...b.tables],
+});
+
+function rowOf({ name, role, centred }: Contestant, direction: Direction, report: RetrievalReport): ResultRow {
+  return { encoder: name, role, centred, ...direction, ...report };
+}
+
+/** X-ray → CT of the same patient, and back, among all patients of the evaluation splits. */
+function askPairs(
+  judged: readonly Contestant[],
+  {
+    data,
+    seed,
+    ks,
+    bootstrap,
+  }: { data: string; seed: number; ks: readonly number[]; bootstrap: { rounds: number; random: Random } },
+): Answer {
+  const { set } = judged[0];
+  const groupsOf = (m: Modality) => new Set(set.groups.filter((_, i) => set.modalities[i] === m));
+  const [xray, ct] = [groupsOf("xray"), groupsOf("ct")];
+  if (![...xray].some((group) => ct.has(group))) return { rows: [], tables: [] };
+  const directions: Direction[] = [
+    { from: "xray", to: "ct" },
+    { from: "ct", to: "xray" },
+  ];
+  const rows = judged.flatMap((c) =>
+    directions.map((direction) => rowOf(c, direction, pairRetrieval(c.set, c.set, { ...direction, ks, bootstrap }))),
+  );
+  return { rows, tables: tablesOf(rows, "The same patient in the other modality (exact pairs)", { data, seed, ks }) };
+}
+
+/** One table per K. */
+function tablesOf(
+  rows: readonly ResultRow[],
+  title: string,
+  { data, seed, ks }: { data: string; seed: number; ks: readonly number[] },
+): Table[] {
+  if (rows.length === 0) return [];
+  const encoders = new Map<string, EncoderResults & { reports: Record<string, RetrievalReport> }>();
+  for (const row of rows) {
+    const { encoder: name, role, centred, from, to } = row;
+    const entry = encoders.get(name) ?? { name, role, centred, reports: {} };
+    entry.reports[from === to ? from : `${from} → ${to}`] = row;
+    encoders.set(name, entry);
+  }
+  return ks.map((k) =>
+    recallTable([...encoders.values()], { title: `${title}: Recall@${k}`, data, seed, metric: "recallAtK", k }),
+  );
+}

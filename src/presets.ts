@@ -1,0 +1,117 @@
+/**
+ * The settings of whole experiments, each a short object of plain values. What the paper does not say (almost all of
+ * it: see README, "What the paper does not say") is our choice.
+ */
+import type { Preprocessing } from "./datasets/catalog.js";
+import { encoderConfig, type EncoderConfig, type PresetName } from "./encoder/config.js";
+import { mae } from "./trainers/mae.js";
+import type { Method, Objective } from "./trainers/objective.js";
+import { simdino } from "./trainers/simdino.js";
+import { InputError, type Kind, type Shape3 } from "./types.js";
+
+export interface TrainingPreset {
+  readonly steps: number;
+  readonly batchSize: number;
+  readonly learningRate: number;
+}
+
+export interface Preset {
+  readonly about: string;
+  /** The data set where none is named. */
+  readonly data: string;
+  readonly encoder: PresetName;
+  readonly patch: Shape3;
+  readonly mae: TrainingPreset;
+  readonly simdino: TrainingPreset & { readonly localViews: number; readonly momentum: number };
+  readonly ks: readonly number[];
+  readonly bootstrapRounds: number;
+  /** Points of a UMAP at most. */
+  readonly umapPoints: number;
+}
+
+export const EXPERIMENTS = {
+  smoke: {
+    about: "does every part run? Less than 90 seconds; its numbers mean nothing",
+    data: "phantom-smoke",
+    encoder: "nano",
+    patch: [4, 8, 8],
+    mae: { steps: 20, batchSize: 16, learningRate: 1.5e-3 },
+    simdino: { steps: 10, batchSize: 16, learningRate: 5e-4, localViews: 2, momentum: 0.99 },
+    ks: [1, 5],
+    bootstrapRounds: 200,
+    umapPoints: 200,
+  },
+  default: {
+    about: "the claims on phantoms, at a size that a laptop trains",
+    data: "phantom",
+    encoder: "nano",
+    patch: [4, 8, 8],
+    mae: { steps: 600, batchSize: 64, learningRate: 1.5e-3 },
+    simdino: { steps: 300, batchSize: 64, learningRate: 5e-4, localViews: 2, momentum: 0.99 },
+    ks: [1, 5, 10],
+    bootstrapRounds: 1000,
+    umapPoints: 800,
+  },
+  paper: {
+    about: "a ViT-B as large as the authors' SimDINO run; days on a GPU, and your own data set of 224 pixels",
+    data: "phantom",
+    encoder: "base",
+    patch: [4, 16, 16],
+    mae: { steps: 100_000, batchSize: 512, learningRate: 3e-4 }, // 1.5e-4 × batch / 256
+    simdino: { steps: 100_000, batchSize: 512, learningRate: 1e-3, localViews: 10, momentum: 0.996 }, // 5e-4 × batch / 256
+    ks: [1, 5, 10],
+    bootstrapRounds: 1000,
+    umapPoints: 2000,
+  },
+} as const satisfies Record<string, Preset>;
+
+export type ExperimentName = keyof typeof EXPERIMENTS;
+
+export function presetOf(name: string): Preset {
+  if (Object.hasOwn(EXPERIMENTS, name)) return EXPERIMENTS[name as ExperimentName];
+  throw new InputError(`unknown preset "${name}"; expected one of ${Object.keys(EXPERIMENTS).join(", ")}`);
+}
+
+export const METHODS: readonly Method[] = ["mae", "simdino"];
+
+/** Half of every side, in whole patches and at least one: what a local view measures. 8 × 64 × 64 gives 4 × 32 × 32. */
+function half(size: Shape3, patch: Shape3): Shape3 {
+  const [d, h, w] = size.map((extent, axis) => Math.max(1, Math.floor(extent / patch[axis] / 2)) * patch[axis]);
+  return [size[0] === 1 ? 1 : d, h, w];
+}
+
+/** The encoder of a preset. */
+export function encoderOf(preset: Preset): EncoderConfig {
+  return encoderConfig(preset.encoder, preset.patch);
+}
+
+/** Exposure varies between devices, so it must not tell samples apart: the same jitter for every modality. */
+const JITTER = { brightness: 0.15, contrast: 0.3, gamma: 0.4, chance: 0.8 } as const;
+
+/**
+ * The method of a preset as an objective. Whole views have the size that the data set prepares; local ones half of it
+ * (DINO: 96 of 224). Crops show 0.4–1.0 of a picture, local ones 0.05–0.4 (the authors' SimDINO), MAE's 0.2–1.0.
+ */
+export function objectiveOf(method: Method, preset: Preset, preprocessing: Preprocessing): Objective {
+  const encoder = encoderOf(preset);
+  const size = preprocessing.size;
+  if (method === "mae") {
+    const { learningRate } = preset.mae;
+    return mae({ encoder, view: { scale: [0.2, 1], depthScale: [0.5, 1], size }, learningRate });
+  }
+  const { learningRate, localViews, momentum } = preset.simdino;
+  const kinds = Object.keys(size) as Kind[];
+  const small = Object.fromEntries(kinds.map((kind) => [kind, half(size[kind], preset.patch)])) as Record<Kind, Shape3>;
+  return simdino({
+    encoder,
+    views: {
+      globals: { count: 2, scale: [0.4, 1], depthScale: [0.5, 1], size },
+      locals: { count: localViews, scale: [0.05, 0.4], depthScale: [0.25, 0.5], size: small },
+      flip: 0.5,
+      jitter: JITTER,
+      blur: { chance: 0.3, sigma: [0.3, 1.2] },
+    },
+    learningRate,
+    momentum,
+  });
+}
