@@ -102,6 +102,9 @@ export function guarded<T>(path: string, read: () => T): T {
 export function assertUncompressed({ path, syntax }: DicomFile): void {
   if ([IMPLICIT_LITTLE, EXPLICIT_LITTLE, DEFLATED, EXPLICIT_BIG].includes(syntax)) return;
   const name = COMPRESSED[syntax];
+  // Only what has the form of a UID is shown: a damaged length can put a patient's name into this text.
+  if (!/^[0-9.]{1,64}$/.test(syntax))
+    throw new InputError(`${path}: damaged DICOM file: its transfer syntax is not a UID`);
   const subject = name === undefined ? `unknown transfer syntax ${syntax}` : `compressed DICOM, ${name} (${syntax}),`;
   throw new InputError(
     `${path}: ${subject} is not supported yet; expected an uncompressed or deflated transfer syntax`,

@@ -101,8 +101,9 @@ function describeCells(file: DicomFile, element: Element, warnings: string[]): C
   }
   const expectedSamples = /^(MONOCHROME|PALETTE)/.test(photometric) ? 1 : 3;
   if (!SUPPORTED.includes(photometric) || samplesPerPixel !== expectedSamples) {
+    const shown = /^[A-Z0-9_ ]{1,16}$/.test(photometric) ? photometric : "(damaged)";
     throw new InputError(
-      `${path}: photometric interpretation ${photometric} with ${samplesPerPixel} samples a pixel is not supported; ` +
+      `${path}: photometric interpretation ${shown} with ${samplesPerPixel} samples a pixel is not supported; ` +
         `expected one of ${SUPPORTED.join(", ")}`,
     );
   }

@@ -18,7 +18,7 @@ import {
   spacingOfHeights,
   type Plane,
 } from "./dicomGeometry.js";
-import { cross, lengthOf, type Vector } from "./orientation.js";
+import { cross, dot, lengthOf, type Vector } from "./orientation.js";
 import { contentOf } from "./sniff.js";
 
 /** What sorting needs to know of a slice, without its pixels. */
@@ -190,10 +190,11 @@ function oneStack(series: readonly SliceHeader[], warnings: string[]): SliceHead
   return chosen;
 }
 
-/** Within about half a degree, and of the same handedness. */
+/** Within about half a degree, and pointing the same way. */
 function samePlane(a: Plane | null, b: Plane | null): boolean {
   if (a === null || b === null) return a === b;
-  return lengthOf(cross(a.normal, b.normal)) < 0.01 && lengthOf(cross(a.row, b.row)) < 0.01;
+  const same = (u: Vector, v: Vector): boolean => lengthOf(cross(u, v)) < 0.01 && dot(u, v) > 0;
+  return same(a.normal, b.normal) && same(a.row, b.row);
 }
 
 function sortedSlices(slices: readonly SliceHeader[], warnings: string[]): SliceHeader[] {
