@@ -1,6 +1,6 @@
 /** Small embedding sets for the tests of retrieval and analysis. */
-import { embeddingSet, type EmbeddingSet } from "../src/embeddings.js";
-import { Random } from "../src/random.js";
+import { embeddingSet, type EmbeddingSet, type RowNotes } from "../src/embeddings.js";
+import type { Random } from "../src/random.js";
 import type { Modality } from "../src/types.js";
 
 /** Rows given one by one; every row is its own group unless groups are given. */
@@ -16,7 +16,7 @@ export function setOf(
   const name = notes.name ?? "s";
   return embeddingSet(
     Float32Array.from(rows.flat()),
-    rows.map((_, i) => ({
+    rows.map((_, i): RowNotes => ({
       id: `${name}${i}`,
       group: notes.groups?.[i] ?? `${name}${i}`,
       modality: notes.modalities?.[i] ?? "ct",
