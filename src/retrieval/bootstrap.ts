@@ -1,0 +1,87 @@
+/** How far a number might have moved with other patients. */
+import type { Random } from "../random.js";
+import { InputError } from "../types.js";
+
+/** A measured value and the ends of its confidence interval. */
+export interface Interval {
+  readonly value: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+export interface BootstrapOptions {
+  /** The only chance in an evaluation: the same state gives the same resamples. */
+  readonly random: Random;
+  readonly rounds?: number;
+  readonly level?: number;
+}
+
+/** Linear between the neighbours, as numpy's default: the quarter point of [0, 1, 2] is 0.5. NaN for no values. */
+export function quantile(sorted: ArrayLike<number>, q: number): number {
+  if (sorted.length === 0) return NaN;
+  const at = q * (sorted.length - 1);
+  const below = Math.floor(at);
+  const above = Math.min(below + 1, sorted.length - 1);
+  return sorted[below] + (at - below) * (sorted[above] - sorted[below]);
+}
+
+/**
+ * Percentile bootstrap (Efron 1979) of several statistics at once, over groups: each round draws as many groups as
+ * there are, with replacement, and a drawn group brings all its rows, because rows of one patient are not independent.
+ * Where every row is its own group this is the ordinary bootstrap.
+ *
+ * A statistic that a resample leaves undefined (NaN: none of its rows was drawn) skips that round.
+ *
+ * @param groups      [n]  the group of each row
+ * @param statistics  from how often each row counts, [n], to the numbers in question; all ones gives the values
+ */
+export function bootstrap(
+  groups: readonly string[],
+  statistics: (weights: Int32Array) => readonly number[],
+  { random, rounds = 1000, level = 0.95 }: BootstrapOptions,
+): Interval[] {
+  if (groups.length === 0) throw new InputError("bootstrap: expected at least one row, got none");
+  if (!Number.isInteger(rounds) || rounds < 1 || !(level > 0 && level < 1)) {
+    throw new InputError(`bootstrap: expected rounds ≥ 1 and a level in (0, 1), got ${rounds} and ${level}`);
+  }
+  const names = [...new Set(groups)];
+  const numbers = new Map(names.map((name, i) => [name, i]));
+  const groupOf = Int32Array.from(groups, (group) => numbers.get(group)!);
+
+  const values = statistics(new Int32Array(groups.length).fill(1));
+  const samples = values.map(() => [] as number[]);
+  const drawn = new Int32Array(names.length);
+  const weights = new Int32Array(groups.length);
+  for (let round = 0; round < rounds; round++) {
+    drawn.fill(0);
+    for (let i = 0; i < names.length; i++) drawn[random.int(names.length)]++;
+    for (let i = 0; i < weights.length; i++) weights[i] = drawn[groupOf[i]];
+    statistics(weights).forEach((value, i) => {
+      if (!Number.isNaN(value)) samples[i].push(value);
+    });
+  }
+  return values.map((value, i) => {
+    const sorted = Float64Array.from(samples[i]).sort();
+    return { value, low: quantile(sorted, (1 - level) / 2), high: quantile(sorted, (1 + level) / 2) };
+  });
+}
+
+/** The mean of values and its interval; `bootstrapMean([1, 1, 1], ["a", "b", "c"], …)` is 1 from 1 to 1. */
+export function bootstrapMean(
+  values: ArrayLike<number>,
+  groups: readonly string[],
+  options: BootstrapOptions,
+): Interval {
+  if (values.length !== groups.length) {
+    throw new InputError(`bootstrap: ${values.length} values for ${groups.length} rows`);
+  }
+  const mean = (weights: Int32Array): readonly number[] => {
+    let [sum, count] = [0, 0];
+    for (let i = 0; i < values.length; i++) {
+      sum += weights[i] * values[i];
+      count += weights[i];
+    }
+    return [sum / count];
+  };
+  return bootstrap(groups, mean, options)[0];
+}

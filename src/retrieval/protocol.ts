@@ -1,0 +1,308 @@
+/** The one place where retrieval is judged: who may retrieve whom, what counts as a hit, and what is averaged. */
+import type { EmbeddingSet } from "../embeddings.js";
+import { InputError } from "../types.js";
+import { bootstrap, type BootstrapOptions, type Interval } from "./bootstrap.js";
+import {
+  averagePrecision,
+  chanceAveragePrecision,
+  chancePrecision,
+  chanceRecallAtK,
+  chanceReciprocalRank,
+  firstRank,
+  precisionAtK,
+  recallAtK,
+} from "./recall.js";
+import { assertComparable, assertK, forEachRanking, groupNumbers } from "./search.js";
+
+/** Metrics of a set of queries; the keys of `recallAtK` and `precisionAtK` are the values of K that were asked for. */
+export interface Metrics {
+  readonly recallAtK: Readonly<Record<string, Interval>>;
+  readonly precisionAtK: Readonly<Record<string, Interval>>;
+  readonly mAP: Interval;
+  readonly mrr: Interval;
+}
+
+export interface ClassMetrics extends Metrics {
+  /** Queries of this class. */
+  readonly n: number;
+  readonly chance: Readonly<Record<string, number>>;
+}
+
+export interface RetrievalReport extends Metrics {
+  /** What was done, in words. */
+  readonly protocol: string;
+  readonly label: string;
+  readonly n: {
+    readonly query: number;
+    readonly gallery: number;
+    /** Queries that nothing in the gallery could answer: counted here, and left out of every average. */
+    readonly withoutRelevant: number;
+    /** Groups among the queries that were averaged: what the bootstrap draws. */
+    readonly groups: number;
+    /** Pairs of a query and a gallery item that were left out, being of one group. */
+    readonly ownGroupPairs: number;
+  };
+  /** What a random order would score, exactly: Recall@K by K, and `mAP`, `mrr`, `precision` (the same at every K). */
+  readonly chance: Readonly<Record<string, number>>;
+  /** Queries of one class; empty where relevance is not a label's. */
+  readonly perClass: Readonly<Record<string, ClassMetrics>>;
+  /** The mean over classes, each counting the same however many queries it has. */
+  readonly macro: Metrics;
+  /** Median place of the first relevant item. */
+  readonly medianRank: number;
+  readonly bootstrap: { readonly rounds: number; readonly level: number };
+  readonly warnings: readonly string[];
+}
+
+/** Whether gallery row g answers query row q. */
+export type Relevance = (query: number, gallery: number) => boolean;
+
+export interface EvaluationOptions {
+  /** A label column, or "modality", or a rule of one's own. Not used where relevance is "group". */
+  readonly label?: string | Relevance;
+  /**
+   * "label" (default): an item is relevant if it carries the query's label. "group": if it is of the same patient, as
+   * for exact pairs across modalities; a query may then retrieve its own group, because that is what is looked for.
+   */
+  readonly relevance?: "label" | "group";
+  readonly ks?: readonly number[];
+  readonly bootstrap: BootstrapOptions;
+  readonly excludeOwnGroup?: boolean;
+}
+
+/** Values of a label column, or one line that says which columns there are. */
+export function labelColumn(set: EmbeddingSet, column: string, name: string): readonly string[] {
+  const values = Object.hasOwn(set.labels, column)
+    ? set.labels[column]
+    : column === "modality" && set.modalities.length === set.n
+      ? set.modalities
+      : undefined;
+  if (values !== undefined) return values;
+  const columns = Object.keys(set.labels).sort().join(", ") || "none";
+  throw new InputError(`label "${column}" is not a column of the ${name}; its columns are: ${columns}`);
+}
+
+/** The rule, its words, and the class of each query ("" where there are no classes). */
+function readRelevance(
+  queries: EmbeddingSet,
+  gallery: EmbeddingSet,
+  { label, relevance = "label" }: EvaluationOptions,
+): { isRelevant: Relevance; words: string; classes: readonly string[] | null } {
+  if (relevance === "group") {
+    const groups = groupNumbers(queries, gallery);
+    const isRelevant: Relevance = (q, g) => groups.query[q] === groups.gallery[g];
+    return { isRelevant, words: "group", classes: null };
+  }
+  if (label === undefined) throw new InputError('label: expected a column, such as "region", got none');
+  if (typeof label === "function") return { isRelevant: label, words: "a given rule", classes: null };
+  const classes = labelColumn(queries, label, "queries");
+  const answers = labelColumn(gallery, label, "gallery");
+  const numbers = new Map([...new Set(answers)].map((value, i) => [value, i]));
+  // −1 is no answer's number: what an unlabelled query, or one with a label that the gallery lacks, looks for.
+  const wanted = Int32Array.from(classes, (value) => (value === "" ? -1 : (numbers.get(value) ?? -1)));
+  const given = Int32Array.from(answers, (value) => numbers.get(value)!);
+  return { isRelevant: (q, g) => wanted[q] === given[g], words: label, classes };
+}
+
+/** Per-query numbers, in the order in which `metricsFrom` reads them back. */
+function measure(ranked: Uint8Array, ks: readonly number[]): number[] {
+  const first = firstRank(ranked);
+  return [
+    ...ks.map((k) => recallAtK(ranked, k)),
+    ...ks.map((k) => precisionAtK(ranked, k)),
+    averagePrecision(ranked),
+    1 / first,
+  ];
+}
+
+function metricsFrom(intervals: readonly Interval[], ks: readonly number[]): Metrics {
+  const byK = (offset: number) => Object.fromEntries(ks.map((k, i) => [String(k), intervals[offset + i]]));
+  return {
+    recallAtK: byK(0),
+    precisionAtK: byK(ks.length),
+    mAP: intervals[2 * ks.length],
+    mrr: intervals[2 * ks.length + 1],
+  };
+}
+
+/** Chance depends on two counts only, and many queries share them. */
+function chanceTable(ks: readonly number[]): (relevant: number, gallery: number) => number[] {
+  const known = new Map<string, number[]>();
+  return (relevant, gallery) => {
+    const key = `${relevant}/${gallery}`;
+    const values = known.get(key) ?? [
+      ...ks.map((k) => chanceRecallAtK(relevant, gallery, k)),
+      chanceAveragePrecision(relevant, gallery),
+      chanceReciprocalRank(relevant, gallery),
+      chancePrecision(relevant, gallery),
+    ];
+    known.set(key, values);
+    return values;
+  };
+}
+
+/** One line per query that could be answered. */
+interface Judged {
+  readonly values: readonly number[];
+  readonly chance: readonly number[];
+  readonly rank: number;
+  readonly group: string;
+  readonly label: string;
+}
+
+/**
+ * Judges retrieval of `gallery` by `queries`: cosine, exact search, any-hit Recall@K, Precision@K, mAP and MRR over the
+ * whole ranking, each with a bootstrap interval over the queries' groups, and beside them what chance would give.
+ *
+ * Our reading: M3Ret's protocol is not published (which items are in the gallery, what a hit is); this one is common in
+ * retrieval by label, and every report says it in words. A query without any relevant item in the gallery cannot be
+ * answered by the best encoder: it is counted in `n.withoutRelevant` and left out of the averages. A K beyond the
+ * gallery is cut to it, with a warning.
+ *
+ * Perfect embeddings score 1 everywhere except Precision@K, which cannot exceed R / K for a query with R < K relevant
+ * items; random ones score `chance`.
+ */
+export function evaluateRetrieval(
+  queries: EmbeddingSet,
+  gallery: EmbeddingSet,
+  options: EvaluationOptions,
+): RetrievalReport {
+  const { relevance = "label", ks = [1, 5, 10] } = options;
+  const { rounds = 1000, level = 0.95 } = options.bootstrap;
+  assertComparable(queries, gallery);
+  ks.forEach(assertK);
+  if (ks.length === 0) throw new InputError("k: expected at least one value, got none");
+  if (relevance === "group" && options.excludeOwnGroup === true) {
+    throw new InputError("relevance by group needs the query's own group in the gallery: leave excludeOwnGroup off");
+  }
+  const excludeOwnGroup = options.excludeOwnGroup ?? relevance === "label";
+  const { isRelevant, words, classes } = readRelevance(queries, gallery, options);
+
+  const chanceOf = chanceTable(ks);
+  const ranked = new Uint8Array(gallery.n);
+  const judged: Judged[] = [];
+  let ownGroupPairs = 0;
+  forEachRanking(queries, gallery, gallery.n, { excludeOwnGroup }, (q, order) => {
+    ownGroupPairs += gallery.n - order.length;
+    let relevant = 0;
+    for (let r = 0; r < order.length; r++) relevant += ranked[r] = isRelevant(q, order[r]) ? 1 : 0;
+    if (relevant === 0) return;
+    const row = ranked.subarray(0, order.length);
+    judged.push({
+      values: measure(row, ks),
+      chance: chanceOf(relevant, order.length),
+      rank: firstRank(row),
+      group: queries.groups[q],
+      label: classes === null ? "" : classes[q],
+    });
+  });
+  if (judged.length === 0) {
+    throw new InputError(
+      `no query has a relevant item in the gallery (relevance: ${words}); do the sets belong together?`,
+    );
+  }
+
+  const groups = judged.map((query) => query.group);
+  const names = classes === null ? [""] : [...new Set(judged.map((query) => query.label))].sort();
+  // A fork leaves the caller's generator as it was: encoders judged with one generator meet the same resamples.
+  const random = options.bootstrap.random.fork("bootstrap");
+  const intervals = intervalsByClass(judged, names, groups, { rounds, level, random });
+  const width = judged[0].values.length;
+  const part = (i: number) => metricsFrom(intervals.slice(i * width, (i + 1) * width), ks);
+  const perClass = names.map((name, i): [string, ClassMetrics] => {
+    const own = judged.filter((query) => query.label === name);
+    return [name, { n: own.length, chance: meanChance(own, ks), ...part(i + 2) }];
+  });
+
+  const n = {
+    query: queries.n,
+    gallery: gallery.n,
+    withoutRelevant: queries.n - judged.length,
+    groups: new Set(groups).size,
+    ownGroupPairs,
+  };
+  return {
+    protocol:
+      `cosine, exact search; relevant: same ${words}; Recall@K: any relevant item in the top K; a query's own group is ` +
+      `${excludeOwnGroup ? "never" : "also"} retrieved; intervals: ${100 * level} % percentile bootstrap over query groups`,
+    label: words,
+    n,
+    chance: meanChance(judged, ks),
+    ...part(0),
+    perClass: classes === null ? {} : Object.fromEntries(perClass),
+    macro: part(1),
+    medianRank: median(judged.map((query) => query.rank)),
+    bootstrap: { rounds, level },
+    warnings: warningsOf(queries, gallery, ks, n),
+  };
+}
+
+/** Intervals of all queries, then of the mean over classes, then of each class: `width` numbers for each of them. */
+function intervalsByClass(
+  judged: readonly Judged[],
+  names: readonly string[],
+  groups: readonly string[],
+  options: BootstrapOptions,
+): Interval[] {
+  const width = judged[0].values.length;
+  const numbers = new Map(names.map((name, i) => [name, i]));
+  const classOf = Int32Array.from(judged, (query) => numbers.get(query.label)!);
+  const values = Float64Array.from(judged.flatMap((query) => query.values)); // [queries, width]
+
+  const statistics = (weights: Int32Array): readonly number[] => {
+    const sums = new Float64Array(names.length * width);
+    const counts = new Float64Array(names.length);
+    for (let i = 0; i < classOf.length; i++) {
+      const weight = weights[i];
+      if (weight === 0) continue;
+      counts[classOf[i]] += weight;
+      for (let m = 0; m < width; m++) sums[classOf[i] * width + m] += weight * values[i * width + m];
+    }
+    const present = names.map((_, c) => c).filter((c) => counts[c] > 0);
+    const total = counts.reduce((sum, count) => sum + count, 0);
+    const all = Array.from(
+      { length: width },
+      (_, m) => present.reduce((sum, c) => sum + sums[c * width + m], 0) / total,
+    );
+    const macro = all.map(
+      (_, m) => present.reduce((sum, c) => sum + sums[c * width + m] / counts[c], 0) / present.length,
+    );
+    const each = names.flatMap((_, c) => all.map((_, m) => sums[c * width + m] / counts[c])); // NaN: class not drawn
+    return [...all, ...macro, ...each];
+  };
+  return bootstrap(groups, statistics, options);
+}
+
+function meanChance(judged: readonly Judged[], ks: readonly number[]): Record<string, number> {
+  const keys = [...ks.map(String), "mAP", "mrr", "precision"];
+  const mean = (i: number) => judged.reduce((sum, query) => sum + query.chance[i], 0) / judged.length;
+  return Object.fromEntries(keys.map((key, i) => [key, mean(i)]));
+}
+
+/** The middle value, or the mean of the two in the middle: `median([3, 1, 2, 10])` is 2.5. */
+export function median(values: readonly number[]): number {
+  const sorted = Float64Array.from(values).sort();
+  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
+}
+
+function warningsOf(
+  queries: EmbeddingSet,
+  gallery: EmbeddingSet,
+  ks: readonly number[],
+  n: RetrievalReport["n"],
+): string[] {
+  const warnings: string[] = [];
+  const beyond = ks.filter((k) => k > gallery.n);
+  if (beyond.length > 0) warnings.push(`k = ${beyond.join(", ")} is cut to the gallery's ${gallery.n} items`);
+  if (n.withoutRelevant > 0) {
+    warnings.push(`${n.withoutRelevant} of ${n.query} queries have no relevant item in the gallery and are left out`);
+  }
+  if (n.groups === 1) warnings.push("all queries are of one group: the intervals say nothing");
+  for (const [name, set] of Object.entries({ queries, gallery })) {
+    if (set.meta.note !== undefined) warnings.push(`${name}: ${set.meta.note}`);
+    let zeros = 0;
+    for (let i = 0; i < set.n; i++) if (set.vectors.subarray(i * set.d, (i + 1) * set.d).every((x) => x === 0)) zeros++;
+    if (zeros > 0) warnings.push(`${name}: ${zeros} rows are zero vectors, whose cosine with everything is 0`);
+  }
+  return warnings;
+}
