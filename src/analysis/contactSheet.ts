@@ -1,0 +1,153 @@
+/** A contact sheet: many samples at a glance, in a grid with names, as one PNG. */
+import { createCanvas, type Canvas, type SKRSContext2D } from "@napi-rs/canvas";
+import { InputError, type Decoded } from "../types.js";
+
+export interface ContactSheetOptions {
+  readonly title?: string;
+  readonly subtitle?: string;
+  readonly rowTitles?: readonly string[];
+  /** A second, quieter line under each row title. */
+  readonly rowNotes?: readonly string[];
+  readonly columnTitles?: readonly string[];
+  /** A colour per column, as CSS: the one that its modality has in every figure. */
+  readonly columnColours?: readonly string[];
+  /** Edge of a tile, picture elements of the sheet. */
+  readonly tile?: number;
+}
+
+/** Grey values between which a picture is shown: darker is black, brighter is white. */
+export interface DisplayWindow {
+  readonly low: number;
+  readonly high: number;
+}
+
+/**
+ * The window that a reader would choose first: level 50 HU, width 450 HU for CT (soft tissue); the whole range for what
+ * is stored as uint8; the 0.5th to the 99.5th percentile for anything else.
+ */
+export function displayWindow(decoded: Decoded): DisplayWindow {
+  if (decoded.modality === "ct") return { low: -175, high: 275 };
+  if (decoded.dtype === "uint8") return { low: 0, high: 255 };
+  const sorted = decoded.pixels.slice().sort();
+  const at = (p: number): number => sorted[Math.min(sorted.length - 1, Math.floor(p * sorted.length))];
+  const [low, high] = [at(0.005), at(0.995)];
+  return high > low ? { low, high } : { low, high: low + 1 };
+}
+
+const BACKGROUND = "#0d1117";
+const TITLE = "#f0f3f6";
+const TEXT = "#c9d1d9";
+const QUIET = "#7d8590";
+const FONT = '"Inter", "Helvetica Neue", "Liberation Sans", "DejaVu Sans", Arial, sans-serif';
+
+/**
+ * Draws `rows[r][c]` into a grid. A volume shows its middle slice; a video its middle frame, and under it a strip of four
+ * more from first to last. Pictures keep their proportions and are enlarged smoothly.
+ *
+ * @returns the bytes of a PNG
+ * @throws InputError when there is nothing to draw
+ */
+export async function contactSheet(
+  rows: readonly (readonly Decoded[])[],
+  options: ContactSheetOptions = {},
+): Promise<Uint8Array> {
+  const columns = Math.max(0, ...rows.map((row) => row.length));
+  if (columns === 0) throw new InputError("contact sheet: expected at least one row with one picture, got none");
+  const { title, subtitle, rowTitles = [], rowNotes = [], columnTitles = [], columnColours = [], tile = 192 } = options;
+
+  const gap = Math.round(tile / 18);
+  const small = Math.max(9, Math.round(tile / 14));
+  const left = rowTitles.length > 0 ? Math.round(tile * 0.78) : 2 * gap;
+  const head = title === undefined ? gap : Math.round(small * (subtitle === undefined ? 3.4 : 5));
+  const top = head + (columnTitles.length > 0 ? Math.round(small * 2.4) : gap);
+  const width = left + columns * (tile + gap) + gap;
+  const height = top + rows.length * (tile + gap) + gap;
+
+  const canvas = createCanvas(width, height);
+  const pen = canvas.getContext("2d");
+  pen.fillStyle = BACKGROUND;
+  pen.fillRect(0, 0, width, height);
+  pen.textBaseline = "middle";
+  const write = (text: string, x: number, y: number, size: number, colour: string, weight = 400): void => {
+    pen.font = `${weight} ${size}px ${FONT}`;
+    pen.fillStyle = colour;
+    pen.fillText(text, x, y);
+  };
+
+  pen.textAlign = "left";
+  if (title !== undefined) write(title, 2 * gap, small * 1.9, Math.round(small * 1.5), TITLE, 600);
+  if (subtitle !== undefined) write(subtitle, 2 * gap, small * 3.7, small, QUIET);
+  columnTitles.slice(0, columns).forEach((name, c) => {
+    pen.textAlign = "center";
+    write(
+      name,
+      left + c * (tile + gap) + tile / 2,
+      top - small * 1.2,
+      Math.round(small * 1.15),
+      columnColours[c] ?? TEXT,
+      600,
+    );
+  });
+  pen.textAlign = "left";
+  rows.forEach((row, r) => {
+    const y = top + r * (tile + gap);
+    if (rowTitles[r] !== undefined)
+      write(rowTitles[r], 2 * gap, y + tile / 2 - small * 0.8, Math.round(small * 1.15), TEXT, 600);
+    if (rowNotes[r] !== undefined) write(rowNotes[r], 2 * gap, y + tile / 2 + small * 0.8, small, QUIET);
+    row.forEach((decoded, c) => drawTile(pen, decoded, left + c * (tile + gap), y, tile));
+  });
+  return canvas.encode("png");
+}
+
+function drawTile(pen: SKRSContext2D, decoded: Decoded, x: number, y: number, tile: number): void {
+  const window = displayWindow(decoded);
+  const depth = decoded.shape[1];
+  pen.save();
+  pen.beginPath();
+  pen.roundRect(x, y, tile, tile, tile / 32);
+  pen.clip();
+  pen.fillStyle = "#000000";
+  pen.fillRect(x, y, tile, tile);
+  pen.imageSmoothingEnabled = true;
+  pen.imageSmoothingQuality = "high";
+  if (decoded.kind === "video" && depth >= 4) {
+    const strip = tile / 4;
+    place(pen, picture(decoded, Math.floor(depth / 2), window), x + strip / 2, y, tile - strip);
+    for (let k = 0; k < 4; k++) {
+      place(
+        pen,
+        picture(decoded, Math.round((k * (depth - 1)) / 3), window),
+        x + k * strip + 1,
+        y + tile - strip + 1,
+        strip - 2,
+      );
+    }
+  } else {
+    place(pen, picture(decoded, Math.floor(depth / 2), window), x, y, tile);
+  }
+  pen.restore();
+}
+
+/** Draws a picture as large as fits into a square, in its middle. */
+function place(pen: SKRSContext2D, source: Canvas, x: number, y: number, edge: number): void {
+  const scale = edge / Math.max(source.width, source.height);
+  const [w, h] = [source.width * scale, source.height * scale];
+  pen.drawImage(source, x + (edge - w) / 2, y + (edge - h) / 2, w, h);
+}
+
+/** One slice or frame in its own size. */
+function picture(decoded: Decoded, d: number, { low, high }: DisplayWindow): Canvas {
+  const [channels, depth, height, width] = decoded.shape;
+  const canvas = createCanvas(width, height);
+  const pen = canvas.getContext("2d");
+  const image = pen.createImageData(width, height);
+  for (let i = 0; i < height * width; i++) {
+    for (let c = 0; c < 3; c++) {
+      const value = decoded.pixels[((channels === 3 ? c : 0) * depth + d) * height * width + i];
+      image.data[4 * i + c] = Math.max(0, Math.min(255, Math.round((255 * (value - low)) / (high - low))));
+    }
+    image.data[4 * i + 3] = 255;
+  }
+  pen.putImageData(image, 0, 0);
+  return canvas;
+}
