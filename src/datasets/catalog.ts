@@ -29,8 +29,11 @@ export interface Preprocessing {
   readonly orientation?: string;
 }
 
-/** Fractions of the groups, which sum to 1, and the seed of the draw. */
-export type SplitRule = Readonly<Record<Split, number>> & { readonly seed: number };
+/** Parts of the groups, which sum to 1. */
+export type SplitFractions = Readonly<Record<Split, number>>;
+
+/** Fractions and the seed of the draw. */
+export type SplitRule = SplitFractions & { readonly seed: number };
 
 interface EntryBase {
   readonly title: string;
@@ -44,7 +47,7 @@ interface EntryBase {
   readonly labels: Readonly<Record<string, string>>;
   /** The label that retrieval is judged by unless another is asked for. */
   readonly retrievalLabel: string;
-  readonly split: SplitRule;
+  readonly split: SplitFractions;
   readonly preprocessing: Preprocessing;
 }
 
@@ -52,6 +55,7 @@ interface EntryBase {
 export interface PhantomEntry extends EntryBase {
   readonly kind: "phantom";
   readonly patients: number;
+  /** Of the anatomies, the pictures and the split alike. */
   readonly seed: number;
   /** Side of every picture in pixels, and slices or frames of volumes and videos. */
   readonly size: number;
@@ -62,6 +66,7 @@ export interface PhantomEntry extends EntryBase {
 /** A folder with a `labels.csv`: see `folder.ts`. */
 export interface FolderEntry extends EntryBase {
   readonly kind: "folder";
+  readonly split: SplitRule;
   /** As it is written; `folderOf` fills in `${NAME}` and `${NAME:-default}` and makes it absolute. */
   readonly path: string;
   /** Keep at most this many files of each class, chosen by the split's seed. */
@@ -123,14 +128,13 @@ const preprocessing = z.strictObject({
 });
 
 const fraction = z.number().min(0).max(1);
-const split = z
-  .strictObject({
-    train: fraction.default(0.6),
-    gallery: fraction.default(0.2),
-    query: fraction.default(0.2),
-    seed: z.int().default(7),
-  })
-  .refine((s) => Math.abs(s.train + s.gallery + s.query - 1) < 1e-6, "train + gallery + query must be 1");
+const fractions = z.strictObject({
+  train: fraction.default(0.6),
+  gallery: fraction.default(0.2),
+  query: fraction.default(0.2),
+});
+const sumToOne = (s: SplitFractions): boolean => Math.abs(s.train + s.gallery + s.query - 1) < 1e-6;
+const mustSumToOne = "train + gallery + query must be 1";
 
 const text = z.string().min(1);
 const common = {
@@ -141,7 +145,6 @@ const common = {
   group: text,
   labels: z.record(z.string(), text).refine((columns) => Object.keys(columns).length > 0, "expected a label column"),
   retrievalLabel: text,
-  split: split.prefault({}),
   preprocessing: preprocessing.prefault({}),
 };
 
@@ -150,6 +153,7 @@ const entry = z
     z.strictObject({
       kind: z.literal("phantom"),
       ...common,
+      split: fractions.refine(sumToOne, mustSumToOne).prefault({}),
       patients: positive,
       seed: z.int(),
       size: positive,
@@ -159,6 +163,10 @@ const entry = z
     z.strictObject({
       kind: z.literal("folder"),
       ...common,
+      split: fractions
+        .extend({ seed: z.int().default(7) })
+        .refine(sumToOne, mustSumToOne)
+        .prefault({}),
       path: text,
       limitPerClass: positive.optional(),
       include: z.array(text).optional(),

@@ -47,11 +47,10 @@ export async function openDataset(name: string, options: OpenOptions): Promise<O
 function phantom(name: string, entry: PhantomEntry, options: OpenOptions): Promise<Dataset> {
   const { patients, size, depth, ctPlane, modalities, split } = entry;
   const seed = options.seed ?? entry.seed;
-  const splits = { train: split.train, gallery: split.gallery, query: split.query };
   const { cacheDir, workers, onProgress } = options;
   return openPhantom(
     name,
-    { patients, seed, size, depth, ctPlane, modalities, splits },
+    { patients, seed, size, depth, ctPlane, modalities, splits: split },
     { cacheDir, workers, onProgress },
   );
 }

@@ -2,6 +2,7 @@
 import type { Random } from "../random.js";
 import { SPLITS, UNSEEN_MODALITY } from "../types.js";
 import type { Modality, Split } from "../types.js";
+import type { SplitFractions } from "./catalog.js";
 
 /** What a split needs to know of one file. */
 export interface SplitItem {
@@ -10,9 +11,6 @@ export interface SplitItem {
   readonly stratum: string;
   readonly modality: Modality;
 }
-
-/** Parts of the groups; they sum to 1. */
-export type Fractions = Readonly<Record<Split, number>>;
 
 /**
  * Gives every group one split, so that all its files are on one side.
@@ -27,7 +25,11 @@ export type Fractions = Readonly<Record<Split, number>>;
  * The order of the items does not matter, and one more stratum does not move the groups of another. Ten groups of one
  * stratum with fractions 0.6, 0.2, 0.2 give 6, 2 and 2.
  */
-export function splitGroups(items: readonly SplitItem[], fractions: Fractions, random: Random): Map<string, Split> {
+export function splitGroups(
+  items: readonly SplitItem[],
+  fractions: SplitFractions,
+  random: Random,
+): Map<string, Split> {
   const groups = new Map<string, { strata: Set<string>; unseenOnly: boolean }>();
   const groupsOf = new Map<string, Set<string>>();
   for (const { group, stratum, modality } of items) {
