@@ -124,10 +124,15 @@ export async function embedEvaluation(
   }));
 }
 
-/** `raw-pixels.npz`, `mae-cls.npz`, … in a folder; returns their paths. */
+/** `FOLDER/mae-cls.npz` for "MAE, CLS". */
+export function embeddingsPath(folder: string, name: string): string {
+  return join(folder, `${name.toLowerCase().replace(/[^a-z0-9]+/g, "-")}.npz`);
+}
+
+/** One file per encoder and pooling; returns their paths. */
 export function saveAll(folder: string, all: readonly NamedEmbeddings[]): string[] {
   return all.map(({ name, set }) => {
-    const path = join(folder, `${name.toLowerCase().replace(/[^a-z0-9]+/g, "-")}.npz`);
+    const path = embeddingsPath(folder, name);
     saveEmbeddings(path, set);
     return path;
   });

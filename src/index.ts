@@ -1,2 +1,73 @@
+/** The library, in the order in which data flows. Notebooks import from here. */
 export * from "./types.js";
 export { Random } from "./random.js";
+export { displayProgress, terminalProgress, formatSeconds } from "./progress.js";
+
+// datasets
+export { entryOf, loadCatalog } from "./datasets/catalog.js";
+export type { Catalog, Entry, Preprocessing } from "./datasets/catalog.js";
+export type { DataRecord, Dataset, SkippedFile } from "./datasets/dataset.js";
+export { inspect } from "./datasets/inspect.js";
+export { openDataset } from "./datasets/open.js";
+export { readFile } from "./datasets/read.js";
+
+// transforms
+export { percentileScale, rangeScale, windowHu } from "./transforms/intensity.js";
+export { gridOf, padDepth, patchify, unpatchify } from "./transforms/patchify.js";
+export { prepareAll, prepareSample } from "./transforms/prepare.js";
+export { resize } from "./transforms/resize.js";
+export { multiCrop, singleCrop, standardise } from "./transforms/views.js";
+
+// encoder
+export { loadEncoder, saveEncoder } from "./encoder/checkpoint.js";
+export { encoderConfig, PRESETS } from "./encoder/config.js";
+export { embedVectors } from "./encoder/embed.js";
+export { sineCosine3d } from "./encoder/positions.js";
+export { initEncoder } from "./encoder/vit.js";
+export type { Encoder, Pooling } from "./encoder/vit.js";
+export { startBackend } from "./engine/backend.js";
+
+// trainers
+export { train, trainedEncoder } from "./trainers/loop.js";
+export { mae, maeLoss } from "./trainers/mae.js";
+export { pretrain, readLog } from "./trainers/pretrain.js";
+export { codingRate, collapseWarning, expansionLimits, simdino, simdinoLoss } from "./trainers/simdino.js";
+
+// embeddings and retrieval
+export {
+  centrePerModality,
+  embeddingSet,
+  loadEmbeddings,
+  normalise,
+  pixelEmbeddings,
+  saveEmbeddings,
+  selectRows,
+} from "./embeddings.js";
+export type { EmbeddingSet } from "./embeddings.js";
+export { buildIndex } from "./retrieval/hnsw.js";
+export { evaluateRetrieval } from "./retrieval/protocol.js";
+export { exactSearch } from "./retrieval/search.js";
+
+// analysis
+export { alignment, crossModalMatrix, modalityGap, pairRetrieval, uniformity } from "./analysis/alignment.js";
+export { contactSheet } from "./analysis/contactSheet.js";
+export {
+  displayFigure,
+  displayInteractive,
+  heatmapFigure,
+  lossFigure,
+  recallFigure,
+  saveFigure,
+  umapFigure,
+} from "./analysis/figures.js";
+export { recallTable, toDataFrame, toMarkdown, toText } from "./analysis/tables.js";
+export { umap2d } from "./analysis/umap.js";
+
+// the experiment
+export { claimsMarkdown, claimsOf, PRIMARY } from "./claims.js";
+export { embedEvaluation, embedPixels, loadData, pretrainMethod, untrainedEncoder } from "./experiment.js";
+export { judge } from "./judge.js";
+export { EXPERIMENTS, encoderOf, objectiveOf, presetOf } from "./presets.js";
+export { reproduce } from "./reproduce.js";
+export { notebookSettings, openOrRun, runExperiment, runFolder } from "./run.js";
+export { crossModalHeatmap, crossModalMaps, mriTransfer, recallByModality } from "./story.js";

@@ -11,7 +11,19 @@ const STATIONS = ["datasets", "transforms", "encoder", "trainers", "embeddings",
 /** What anyone may import: nouns, chance, files, progress; and the engine, which knows no data. */
 const SHARED = ["types", "random", "files", "progress", "npz"];
 /** What joins the stations, and may import all of them. */
-const FRONT = ["index", "presets", "experiment", "judge", "reproduce", "notebookRunner", "cli", "commands", "story"];
+const FRONT = [
+  "index",
+  "presets",
+  "experiment",
+  "judge",
+  "reproduce",
+  "notebookRunner",
+  "cli",
+  "commands",
+  "claims",
+  "run",
+  "story",
+];
 
 interface Import {
   readonly from: string;

@@ -47,6 +47,8 @@ interface EntryBase {
   readonly labels: Readonly<Record<string, string>>;
   /** The label that retrieval is judged by unless another is asked for. */
   readonly retrievalLabel: string;
+  /** The label that modalities share, where it is another one: what retrieval across modalities is judged by. */
+  readonly crossModalLabel?: string;
   readonly split: SplitFractions;
   readonly preprocessing: Preprocessing;
 }

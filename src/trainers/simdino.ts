@@ -117,9 +117,12 @@ export interface HeadConfig {
   readonly out: number;
 }
 
-/** DINO's head is 2048 wide with a bottleneck of 256; small encoders get a narrower one, our choice. */
+/** Features that the loss sees: DINO's bottleneck. */
+export const HEAD_OUT = 256;
+
+/** DINO's head is 2048 wide; small encoders get a narrower one, our choice. */
 export function headFor({ width }: EncoderConfig): HeadConfig {
-  return { hidden: width >= 384 ? 2048 : 512, out: 256 };
+  return { hidden: width >= 384 ? 2048 : 512, out: HEAD_OUT };
 }
 
 /** Encoder and projection head, named `encoder/…` and `head/…`. */

@@ -1,0 +1,207 @@
+/** The whole story in one call: data, two encoders, tables, figures, notebooks, the claims. */
+import { readdirSync } from "node:fs";
+import { cpus, totalmem } from "node:os";
+import { basename, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { codeVersion, saveFigure } from "./analysis/figures.js";
+import { claimsOf, type Claim } from "./claims.js";
+import { writeAtomic } from "./files.js";
+import { judge, type Judgement, type ResultRow, type Unasked } from "./judge.js";
+import { runNotebook } from "./notebookRunner.js";
+import { METHODS, presetOf } from "./presets.js";
+import { METHOD_NAMES, runExperiment, type ExperimentRun, type RunOptions } from "./run.js";
+import { storyFigures } from "./story.js";
+import { MODALITIES, type Modality, type OnProgress, type Split } from "./types.js";
+
+export interface ReproduceOptions extends RunOptions {
+  /** Figures, results.json and executed notebooks go here. */
+  readonly out: string;
+  /** Whether to execute the notebooks as well (default true). */
+  readonly notebooks?: boolean;
+}
+
+/** How one encoder came to be; part of results.json. */
+export interface EncoderRecord {
+  readonly method: string;
+  readonly steps: number;
+  readonly batchSize: number;
+  readonly seconds: number;
+  /** Means over the first and the last tenth of the run. */
+  readonly firstLoss: number;
+  readonly lastLoss: number;
+  /** Share of the training time spent on waiting for batches. */
+  readonly inputShare: number;
+  /** Steps that the collapse monitor warned about. */
+  readonly warnings: number;
+  readonly folder: string;
+}
+
+/** results.json. */
+export interface Results {
+  readonly preset: string;
+  readonly seed: number;
+  readonly commit: string | null;
+  readonly dirty: boolean | null;
+  readonly engine: string;
+  readonly machine: { readonly cpu: string; readonly cores: number; readonly memoryGb: number; readonly node: string };
+  readonly data: {
+    readonly name: string;
+    readonly title: string;
+    readonly label: string;
+    readonly crossModalLabel: string;
+    readonly counts: Readonly<Partial<Record<Modality, Readonly<Record<Split, number>>>>>;
+    readonly skipped: readonly { readonly path: string; readonly reason: string }[];
+  };
+  readonly encoders: Readonly<Record<string, EncoderRecord>>;
+  readonly tables: Readonly<Record<"perModality" | "crossModal" | "pairs" | "mri", readonly ResultRow[]>>;
+  readonly unasked: readonly Unasked[];
+  readonly claims: readonly Claim[];
+  readonly figures: readonly string[];
+  readonly notebooks: readonly string[];
+  readonly seconds: number;
+}
+
+export interface Reproduction {
+  readonly results: Results;
+  readonly judgement: Judgement;
+}
+
+/** The notebooks that come with the package. */
+export function notebookPaths(): string[] {
+  const folder = fileURLToPath(new URL("../notebooks", import.meta.url));
+  const names = readdirSync(folder).filter((name) => name.endsWith(".ipynb"));
+  return names.sort().map((name) => join(folder, name));
+}
+
+/** Labels that a data set is judged by: its own, and the one that its modalities share. */
+export function labelsOf({ data }: ExperimentRun): { label: string; crossModalLabel: string } {
+  const { retrievalLabel: label, crossModalLabel = label } = data.entry;
+  return { label, crossModalLabel };
+}
+
+/** Runs everything and writes it into `out`; figures and results.json appear whole or not at all. */
+export async function reproduce(options: ReproduceOptions): Promise<Reproduction> {
+  const began = performance.now();
+  const { out, onProgress } = options;
+  const preset = presetOf(options.preset);
+  const run = await runExperiment(options);
+  const labels = labelsOf(run);
+  const judgement = judge(run.embeddings, {
+    ...labels,
+    data: `${run.data.name}, preset ${run.preset}`,
+    seed: run.seed,
+    ks: preset.ks,
+    rounds: preset.bootstrapRounds,
+  });
+  const figures = await drawFigures(run, judgement, labels.crossModalLabel, out, onProgress);
+  const notebooks = options.notebooks === false ? [] : await runNotebooks(options);
+  const seconds = (performance.now() - began) / 1000;
+  const results = resultsOf(run, judgement, { figures, notebooks, seconds });
+  writeAtomic(join(out, "results.json"), JSON.stringify(results, null, 1) + "\n");
+  return { results, judgement };
+}
+
+async function drawFigures(
+  run: ExperimentRun,
+  judgement: Judgement,
+  label: string,
+  out: string,
+  onProgress?: OnProgress,
+): Promise<string[]> {
+  const figures = storyFigures(run, judgement, label, onProgress);
+  const names: string[] = [];
+  for (const [i, figure] of figures.entries()) {
+    await saveFigure(figure, join(out, figure.name));
+    names.push(...["svg", "png", "html", "json"].map((ending) => `${figure.name}.${ending}`));
+    onProgress?.({ label: "figures", done: i + 1, total: figures.length, note: figure.name });
+  }
+  return names;
+}
+
+/** Executes copies of the notebooks, two at a time, into OUT/notebooks; they read what this run has saved. */
+async function runNotebooks({ preset, data, seed, runs, out, onProgress }: ReproduceOptions): Promise<string[]> {
+  const env = {
+    M3RET_PRESET: preset,
+    M3RET_SEED: String(seed),
+    M3RET_RUNS: resolve(runs ?? "runs"),
+    ...(data === undefined ? {} : { M3RET_DATA: data }),
+  };
+  const waiting = notebookPaths();
+  const total = waiting.length;
+  const done: string[] = [];
+  const worker = async () => {
+    for (let path = waiting.shift(); path; path = waiting.shift()) {
+      const name = join("notebooks", basename(path));
+      const outPath = join(out, name);
+      const { ok, error } = await runNotebook(path, { outPath, timeoutSeconds: 900, env });
+      if (!ok) throw new Error(`notebook ${basename(path)}: ${error}`);
+      done.push(name);
+      onProgress?.({ label: "notebooks", done: done.length, total, note: basename(path) });
+    }
+  };
+  await Promise.all([worker(), worker()]);
+  return done.sort();
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, x) => sum + x, 0) / Math.max(1, values.length);
+}
+
+function resultsOf(
+  run: ExperimentRun,
+  judgement: Judgement,
+  { figures, notebooks, seconds }: { figures: string[]; notebooks: string[]; seconds: number },
+): Results {
+  const preset = presetOf(run.preset);
+  const encoders = Object.fromEntries(
+    METHODS.map((method): [string, EncoderRecord] => {
+      const log = run.logs[method];
+      const tenth = Math.max(1, Math.floor(log.length / 10));
+      const losses = log.map(({ loss }) => loss);
+      const spent = log.reduce((sum, line) => sum + line.secondsPerStep, 0);
+      const record = {
+        method: METHOD_NAMES[method],
+        steps: log.length,
+        batchSize: preset[method].batchSize,
+        seconds: spent,
+        firstLoss: mean(losses.slice(0, tenth)),
+        lastLoss: mean(losses.slice(-tenth)),
+        inputShare: log.reduce((sum, line) => sum + Number(line.inputSeconds), 0) / spent,
+        warnings: log.filter((line) => "warning" in line).length,
+        folder: join(run.folder, method),
+      };
+      return [method, record];
+    }),
+  );
+  const { data } = run;
+  const splits = { train: data.train, gallery: data.gallery, query: data.query };
+  const counts = Object.fromEntries(
+    MODALITIES.map((m) => [
+      m,
+      Object.fromEntries(
+        Object.entries(splits).map(([s, of]) => [s, of.filter(({ modality }) => modality === m).length]),
+      ),
+    ]),
+  ) as Results["data"]["counts"];
+  const { perModality, crossModal, pairs, mri, unasked } = judgement;
+  return {
+    preset: run.preset,
+    seed: run.seed,
+    ...codeVersion(),
+    engine: run.engine,
+    machine: {
+      cpu: cpus()[0]?.model ?? "unknown",
+      cores: cpus().length,
+      memoryGb: Math.round(totalmem() / 2 ** 30),
+      node: process.version,
+    },
+    data: { name: data.name, title: data.entry.title, ...labelsOf(run), counts, skipped: data.skipped },
+    encoders,
+    tables: { perModality: perModality.rows, crossModal: crossModal.rows, pairs: pairs.rows, mri: mri.rows },
+    unasked,
+    claims: claimsOf(judgement),
+    figures,
+    notebooks,
+    seconds,
+  };
+}

@@ -1,0 +1,148 @@
+/** One run of the whole experiment in a folder: both encoders, all embeddings. What is there already is used, and said. */
+import { existsSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { loadEmbeddings } from "./embeddings.js";
+import type { Encoder } from "./encoder/vit.js";
+import { startBackend } from "./engine/backend.js";
+import {
+  embeddingsPath,
+  embedEvaluation,
+  embedPixels,
+  loadData,
+  pretrainMethod,
+  saveAll,
+  untrainedEncoder,
+  type DataOptions,
+  type ExperimentData,
+  type NamedEmbeddings,
+} from "./experiment.js";
+import { METHODS, presetOf } from "./presets.js";
+import { readLog, type LogLine } from "./trainers/pretrain.js";
+import type { Method } from "./trainers/objective.js";
+import { InputError } from "./types.js";
+
+/** How a method's name is written in tables. */
+export const METHOD_NAMES: Readonly<Record<Method, string>> = { mae: "MAE", simdino: "SimDINO" };
+
+export interface RunOptions extends DataOptions {
+  readonly preset: string;
+  /** A data set of the catalogue; the preset's own where it is left out. */
+  readonly data?: string;
+  readonly seed: number;
+  /** The folder of all runs; this run has its own folder in it, named after preset, data and seed. */
+  readonly runs?: string;
+  /** Go on with a run that was stopped, or use one that is complete; otherwise it starts afresh. */
+  readonly resume?: boolean;
+  /** Asked after every step: true stops the run, which can be resumed. */
+  readonly stopped?: () => boolean;
+}
+
+export interface ExperimentRun {
+  readonly preset: string;
+  readonly seed: number;
+  readonly folder: string;
+  readonly data: ExperimentData;
+  readonly logs: Readonly<Record<Method, readonly LogLine[]>>;
+  readonly embeddings: readonly NamedEmbeddings[];
+  readonly engine: string;
+}
+
+/** Where a run is kept: `runs/default-phantom-s7`. */
+export function runFolder({ runs = "runs", preset, data, seed }: RunOptions): string {
+  const name = (data ?? presetOf(preset).data).replace(/[^\w.-]+/g, "_");
+  return join(runs, `${preset}-${name}-s${seed}`);
+}
+
+/** Work that was stopped between two steps, in order, and can go on. */
+export class Stopped extends Error {
+  override readonly name = "Stopped";
+}
+
+/** Pretrains both methods and embeds the evaluation samples with every encoder and baseline. */
+export async function runExperiment(options: RunOptions): Promise<ExperimentRun> {
+  const preset = presetOf(options.preset);
+  const folder = runFolder(options);
+  const { seed, onProgress } = options;
+  const data = await loadData(options.data ?? preset.data, options);
+  if (data.gallery.length === 0 || data.query.length === 0) {
+    throw new InputError(`${data.name}: expected samples in the splits gallery and query, found none`);
+  }
+  if (!options.resume && existsSync(folder)) rmSync(folder, { recursive: true });
+  const backend = await startBackend();
+
+  const encoders: [name: string, role: NamedEmbeddings["role"], encoder: Encoder][] = [
+    ["untrained", "untrained", untrainedEncoder(preset, seed)],
+  ];
+  for (const method of METHODS) {
+    encoders.push([METHOD_NAMES[method], "trained", await pretrainFully(method, data, options, join(folder, method))]);
+  }
+  const embeddings = [embedPixels(data)];
+  for (const [name, role, encoder] of encoders) {
+    embeddings.push(...(await embedEvaluation(name, role, encoder, data, onProgress)));
+  }
+  saveAll(join(folder, "embeddings"), embeddings);
+  const logs = { mae: readLog(join(folder, "mae")), simdino: readLog(join(folder, "simdino")) };
+  return { preset: options.preset, seed, folder, data, logs, embeddings, engine: `eager ${backend.name}` };
+}
+
+async function pretrainFully(
+  method: Method,
+  data: ExperimentData,
+  options: RunOptions,
+  folder: string,
+): Promise<Encoder> {
+  const preset = presetOf(options.preset);
+  const total = preset[method].steps;
+  const run = pretrainMethod(method, preset, data, { folder, seed: options.seed, resume: options.resume });
+  try {
+    for (;;) {
+      const next = await run.next();
+      if (next.done) return next.value;
+      const { step, terms, warning } = next.value;
+      const note = warning ?? `loss ${terms.loss.toFixed(4)}`;
+      options.onProgress?.({ label: `pretrain ${METHOD_NAMES[method]}`, done: step + 1, total, note });
+      if (options.stopped?.() && step + 1 < total) {
+        throw new Stopped(`stopped at step ${step + 1} of ${total} (${METHOD_NAMES[method]}); --resume goes on`);
+      }
+    }
+  } finally {
+    await run.return(undefined as never); // saves the state of a run that is left early
+  }
+}
+
+/** The embeddings of a finished run, from its folder; an `InputError` that says how to make them where they are not. */
+export function loadRunEmbeddings(options: RunOptions): NamedEmbeddings[] {
+  const folder = runFolder(options);
+  const expected: [name: string, role: NamedEmbeddings["role"], pooling: NamedEmbeddings["pooling"]][] = [
+    ["raw pixels", "pixels", "none"],
+  ];
+  for (const name of ["untrained", ...Object.values(METHOD_NAMES)]) {
+    const role = name === "untrained" ? "untrained" : "trained";
+    expected.push([`${name}, CLS`, role, "cls"], [`${name}, mean`, role, "mean"]);
+  }
+  return expected.map(([name, role, pooling]) => {
+    const path = embeddingsPath(join(folder, "embeddings"), name);
+    if (!existsSync(path)) {
+      throw new InputError(`${path}: not there; run m3ret reproduce --preset ${options.preset} first`);
+    }
+    return { name, role, pooling, set: loadEmbeddings(path) };
+  });
+}
+
+/**
+ * What a notebook runs on: preset `smoke`, seed 7 and the folder `runs` beside `notebooks`, unless M3RET_PRESET,
+ * M3RET_DATA, M3RET_SEED or M3RET_RUNS say otherwise; `m3ret reproduce` sets them to its own run.
+ */
+export function notebookSettings(): { preset: string; data: string; seed: number; runs: string } {
+  const { M3RET_PRESET: preset = "smoke", M3RET_DATA, M3RET_SEED = "7", M3RET_RUNS: runs = "../runs" } = process.env;
+  return { preset, data: M3RET_DATA ?? presetOf(preset).data, seed: Number(M3RET_SEED), runs };
+}
+
+/** The embeddings of a finished run, or, where there is none, of one that is made now. `made` says which. */
+export async function openOrRun(
+  options: RunOptions,
+): Promise<{ embeddings: readonly NamedEmbeddings[]; made: boolean }> {
+  const folder = join(runFolder(options), "embeddings");
+  if (existsSync(folder)) return { embeddings: loadRunEmbeddings(options), made: false };
+  return { embeddings: (await runExperiment({ ...options, resume: true })).embeddings, made: true };
+}
