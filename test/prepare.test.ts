@@ -5,7 +5,7 @@ import type { DataRecord, Dataset } from "../src/datasets/dataset.js";
 import { MONOCHROME1_WARNING } from "../src/datasets/dicom.js";
 import { Random } from "../src/random.js";
 import { reorient } from "../src/transforms/orient.js";
-import { pickFrames, prepareAll, prepareSample } from "../src/transforms/prepare.js";
+import { prepareAll, prepareSample } from "../src/transforms/prepare.js";
 import type { Decoded, Kind, Modality, Shape4 } from "../src/types.js";
 import { InputError, MODALITIES, sizeOf } from "../src/types.js";
 
@@ -105,17 +105,11 @@ test("pixels twice as high as wide are shown in proportion", () => {
   expect(pixels.subarray(8, 64).every((x) => x > 0)).toBe(true); // it fills the square: no black band
 });
 
-test("of ten frames, five are the middles of equal stretches, and a short clip repeats frames", () => {
-  const clip = (depth: number, count: number) => [
-    ...pickFrames(
-      Float32Array.from({ length: depth }, (_, i) => i),
-      [1, depth, 1, 1],
-      count,
-    ).pixels,
-  ];
-  expect(clip(10, 5)).toEqual([1, 3, 5, 7, 9]);
-  expect(clip(4, 4)).toEqual([0, 1, 2, 3]);
-  expect(clip(2, 4)).toEqual([0, 0, 1, 1]);
+test("of eight frames, four are kept, unblended", () => {
+  const clip = decoded("video", [1, 8, 8, 8], (i) => Math.floor(i / 64), { dtype: "uint8" });
+  const { pixels } = prepareSample(record("endoscopy"), clip, usual);
+  const frames = [0, 1, 2, 3].map((z) => Math.round(255 * pixels[z * 64]));
+  expect(frames).toEqual([1, 3, 5, 7]);
 });
 
 test("turning a volume and turning it back is no change, whichever way it lay", () => {

@@ -88,6 +88,18 @@ test("a box of whole voxels at its own size is cut out and nothing else", () => 
         for (let x = 2; x < 5; x++) expect(cut[i++]).toBe(before[((c * 3 + z) * 4 + y) * 5 + x]);
 });
 
+test("frames are picked from the middle of equal stretches, and a short clip repeats them", () => {
+  const picked = (depth: number, start: number, extent: number, count: number) => {
+    const clip = Float32Array.from({ length: depth }, (_, i) => i);
+    const box = { start: [start, 0, 0], extent: [extent, 1, 1] } as const;
+    return [...resample(clip, [1, depth, 1, 1], box, [count, 1, 1], { alongDepth: "pick" })];
+  };
+  expect(picked(10, 0, 10, 5)).toEqual([1, 3, 5, 7, 9]);
+  expect(picked(4, 0, 4, 4)).toEqual([0, 1, 2, 3]);
+  expect(picked(2, 0, 2, 4)).toEqual([0, 0, 1, 1]);
+  expect(picked(10, 4.5, 2.5, 2)).toEqual([5, 6]);
+});
+
 test("a volume of equal slices is resized like one of its slices", () => {
   const slice = picture([1, 1, 6, 7]);
   const volume = new Float32Array(4 * slice.length);

@@ -96,6 +96,20 @@ test("a picture is mirrored only when that was asked for, and then half of the t
   expect(Math.abs(mirrored / 400 - 0.5)).toBeLessThan(0.12); // 4.8 standard errors
 });
 
+test("every frame of a view of a video is one frame of the video, a slice of a volume may be between two", () => {
+  const shape: Shape4 = [3, 12, 4, 4];
+  const pixels = Float32Array.from({ length: sizeOf(shape) }, (_, i) => (Math.floor(i / 16) % 12) / 12);
+  const random = new Random(9);
+  const whole = (values: Float32Array) => values.every((x) => Math.abs(x * 12 - Math.round(x * 12)) < 1e-4);
+  const crop = { scale: [0.3, 0.9], size: { image: [1, 4, 4], video: [5, 4, 4], volume: [5, 4, 4] } } as const;
+  let between = 0;
+  for (let i = 0; i < 30; i++) {
+    expect(whole(singleCrop({ ...video, shape, pixels }, crop, random))).toBe(true);
+    if (!whole(singleCrop({ ...video, shape, pixels, kind: "volume" }, crop, random))) between++;
+  }
+  expect(between).toBeGreaterThan(25);
+});
+
 test("standardising maps 0, 1/2, 3/4 and 1 to -2, 0, 1 and 2, in every modality", () => {
   expect([...standardise(new Float32Array([0, 0.5, 0.75, 1]))]).toEqual([-2, 0, 1, 2]);
 });

@@ -5,7 +5,7 @@
 import type { Random } from "../random.js";
 import type { Sample, Shape3, Shape4 } from "../types.js";
 import { applyWeights, resample } from "./resize.js";
-import type { AxisWeights, Box } from "./resize.js";
+import type { AxisWeights, Box, ResampleOptions } from "./resize.js";
 
 /** The part of a sample that a transform reads. */
 export type Picture = Pick<Sample, "pixels" | "shape" | "grey">;
@@ -22,11 +22,9 @@ export interface CropRange {
   readonly depthScale?: Range;
 }
 
-export interface CropOptions extends CropRange {
+export interface CropOptions extends CropRange, ResampleOptions {
   /** [D′, H′, W′] of the result. */
   readonly size: Shape3;
-  /** Widen the interpolation where the box shrinks (default); off is faster and rougher. */
-  readonly antialias?: boolean;
 }
 
 const usualRatio: Range = [3 / 4, 4 / 3]; // as torchvision's RandomResizedCrop

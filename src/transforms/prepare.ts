@@ -7,7 +7,7 @@ import type { Decoded, Modality, OnProgress, Sample, Shape3, Shape4, Split } fro
 import { onGrey } from "./crop.js";
 import { clip, invert, scaleIntensity } from "./intensity.js";
 import { reorient } from "./orient.js";
-import { fitTo } from "./resize.js";
+import { fitTo, resample } from "./resize.js";
 
 /** Pixels on their way, with the distance between their centres. */
 interface Raw {
@@ -35,7 +35,7 @@ export function prepareSample(record: DataRecord, decoded: Decoded, preprocessin
   const one = oneChannelIfGrey(decoded.pixels, decoded.shape);
   let raw: Raw = { ...one, spacingMm: decoded.spacingMm };
   if (decoded.kind === "volume") raw = turned(raw, decoded.orientation, preprocessing.orientation);
-  if (decoded.kind === "video") raw = { ...raw, ...pickFrames(raw.pixels, raw.shape, size[0]) };
+  if (decoded.kind === "video") raw = pickFrames(raw, size[0]);
 
   let scaled = scaleIntensity(raw.pixels, ruleFor(record.modality, decoded, preprocessing));
   if (decoded.warnings.includes(MONOCHROME1_WARNING)) scaled = invert(scaled);
@@ -72,27 +72,12 @@ function turned(raw: Raw, from: string | null, to: string | undefined): Raw {
   return { pixels, shape, spacingMm: mm === null ? null : [mm[axes[0]], mm[axes[1]], mm[axes[2]]] };
 }
 
-/**
- * The middle frame of each of `count` equal stretches of a video: of 10 frames, 5 are 1, 3, 5, 7 and 9; a shorter video
- * repeats frames. Averaging neighbours, as for slices, would smear what moves.
- *
- * @param pixels [C, D, H, W] of `shape`
- * @returns      [C, count, H, W]
- */
-export function pickFrames(
-  pixels: Float32Array,
-  [channels, depth, height, width]: Shape4,
-  count: number,
-): { pixels: Float32Array; shape: Shape4 } {
-  const plane = height * width;
-  const picked = new Float32Array(channels * count * plane);
-  for (let c = 0; c < channels; c++) {
-    for (let i = 0; i < count; i++) {
-      const at = (c * depth + Math.floor(((i + 0.5) * depth) / count)) * plane;
-      picked.set(pixels.subarray(at, at + plane), (c * count + i) * plane);
-    }
-  }
-  return { pixels: picked, shape: [channels, count, height, width] };
+/** As many frames as are wanted, before anything expensive is done to all of them: see `pickWeights`. */
+function pickFrames(raw: Raw, count: number): Raw {
+  const [channels, depth, height, width] = raw.shape;
+  const box = { start: [0, 0, 0], extent: [depth, height, width] } as const;
+  const pixels = resample(raw.pixels, raw.shape, box, [count, height, width], { alongDepth: "pick" });
+  return { ...raw, pixels, shape: [channels, count, height, width] };
 }
 
 function ruleFor(modality: Modality, decoded: Decoded, { intensity }: Preprocessing): IntensityRule {

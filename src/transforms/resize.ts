@@ -59,6 +59,18 @@ export function linearWeights(
   return trimmed({ first, weights, taps }, length);
 }
 
+/**
+ * The position in the middle of each of `size` equal stretches of the box, whole: for the frames of a video, which would
+ * smear what moves if they were blended. Of 10 frames, 5 are 1, 3, 5, 7 and 9; where the box has fewer, they repeat.
+ */
+export function pickWeights(length: number, start: number, extent: number, size: number): AxisWeights {
+  const first = Int32Array.from({ length: size }, (_, i) => {
+    const at = Math.floor(start + ((i + 0.5) * extent) / size);
+    return Math.min(Math.max(0, at), length - 1);
+  });
+  return { first, weights: new Float64Array(size).fill(1), taps: 1 };
+}
+
 /** Drops the taps that no output uses: plain interpolation needs two, an axis that stays as it is needs one. */
 function trimmed({ first, weights, taps }: AxisWeights, length: number): AxisWeights {
   const size = first.length;
@@ -85,7 +97,14 @@ function trimmed({ first, weights, taps }: AxisWeights, length: number): AxisWei
 
 /** True where the weights copy the axis: output i is input i. */
 function copies({ first, taps }: AxisWeights, length: number): boolean {
-  return taps === 1 && first.length === length && first[0] === 0 && first[length - 1] === length - 1;
+  return taps === 1 && first.length === length && first.every((at, i) => at === i);
+}
+
+export interface ResampleOptions {
+  /** Widen the triangle where the box shrinks (default); off is faster and rougher. */
+  readonly antialias?: boolean;
+  /** How depth is reached: slices are blended (default), frames are picked. */
+  readonly alongDepth?: "blend" | "pick";
 }
 
 /**
@@ -101,11 +120,12 @@ export function resample(
   shape: Shape4,
   box: Box,
   size: Shape3,
-  { antialias = true }: { antialias?: boolean } = {},
+  { antialias = true, alongDepth = "blend" }: ResampleOptions = {},
 ): Float32Array {
   const [, depth, height, width] = shape;
   const axis = (length: number, a: 0 | 1 | 2) => linearWeights(length, box.start[a], box.extent[a], size[a], antialias);
-  return applyWeights(pixels, shape, [axis(depth, 0), axis(height, 1), axis(width, 2)]);
+  const frames = alongDepth === "pick" ? pickWeights(depth, box.start[0], box.extent[0], size[0]) : axis(depth, 0);
+  return applyWeights(pixels, shape, [frames, axis(height, 1), axis(width, 2)]);
 }
 
 /**

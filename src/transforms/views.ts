@@ -17,7 +17,7 @@ export interface Augmentation {
   readonly jitter?: Jitter & { readonly chance?: number };
   /** Gaussian blur with σ in pixels of the view. */
   readonly blur?: { readonly chance: number; readonly sigma: Range };
-  /** See `CropOptions`. */
+  /** See `ResampleOptions`. Frames of a video are always picked and slices of a volume always blended. */
   readonly antialias?: boolean;
 }
 
@@ -67,7 +67,8 @@ function drawView(sample: Sample, part: ViewSpec, how: Augmentation, random: Ran
   const blurred = how.blur !== undefined && random.chance(how.blur.chance);
   return onGrey(sample, (pixels, shape) => {
     const after: Shape4 = [shape[0], ...size];
-    let view = resample(pixels, shape, box, size, how);
+    const alongDepth = sample.kind === "video" ? "pick" : "blend";
+    let view = resample(pixels, shape, box, size, { antialias: how.antialias, alongDepth });
     if (mirrored) view = flip(view, after);
     if (exposed) view = intensityJitter(view, how.jitter, random);
     if (blurred) view = blur(view, after, random.uniform(how.blur.sigma[0], how.blur.sigma[1]));
