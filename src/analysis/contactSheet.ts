@@ -22,11 +22,16 @@ export interface DisplayWindow {
 }
 
 /**
- * The window that a reader would choose first: level 50 HU, width 450 HU for CT (soft tissue); the whole range for what
- * is stored as uint8; the 0.5th to the 99.5th percentile for anything else.
+ * The window that a reader would choose first: for CT level 50 HU, width 450 HU (soft tissue), or level 350 HU, width
+ * 1500 HU (bone) where bone (over 200 HU) is more than a sixth of the body (over −300 HU); the whole range for what is
+ * stored as uint8; the 0.5th to the 99.5th percentile for anything else.
  */
 export function displayWindow(decoded: Decoded): DisplayWindow {
-  if (decoded.modality === "ct") return { low: -175, high: 275 };
+  if (decoded.modality === "ct") {
+    const body = decoded.pixels.reduce((n, hu) => n + (hu > -300 ? 1 : 0), 0);
+    const bone = decoded.pixels.reduce((n, hu) => n + (hu > 200 ? 1 : 0), 0);
+    return bone > body / 6 ? { low: -400, high: 1100 } : { low: -175, high: 275 };
+  }
   if (decoded.dtype === "uint8") return { low: 0, high: 255 };
   const sorted = decoded.pixels.slice().sort();
   const at = (p: number): number => sorted[Math.min(sorted.length - 1, Math.floor(p * sorted.length))];

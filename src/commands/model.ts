@@ -48,26 +48,28 @@ interface EmbedOptions {
 export function addModelCommands(m3ret: Command): void {
   dataOptions(m3ret.command("pretrain"))
     .description("pretrain an encoder; a stopped run goes on with --resume")
-    .addOption(new Option("--method METHOD", "how").choices(METHODS).makeOptionMandatory())
-    .option("--preset NAME", "smoke, default or paper", "default")
-    .option("--data NAME", "an entry of datasets.yaml, or a folder with a labels.csv (default: the preset's)")
+    .addOption(new Option("--method <METHOD>", "how").choices(METHODS).makeOptionMandatory())
+    .option("--preset <NAME>", "smoke, default or paper", "default")
+    .option("--data <NAME>", "an entry of datasets.yaml, or a folder with a labels.csv (default: the preset's)")
     .requiredOption(
       "--out DIR",
       "where the run is kept: log.jsonl, state.safetensors, encoder.safetensors, config.json",
     )
-    .option("--steps N", "instead of the preset's", positiveInteger("steps"))
-    .option("--seed N", "of every random choice", wholeNumber("seed"), 7)
+    .option("--steps <N>", "instead of the preset's", positiveInteger("steps"))
+    .option("--seed <N>", "of every random choice", wholeNumber("seed"), 7)
     .option("--resume", "go on where the run in DIR stopped")
     .addOption(jsonOption())
     .action(runPretrain);
   dataOptions(m3ret.command("embed"))
     .description("embed the evaluation samples of a data set")
-    .requiredOption("--encoder DIR", "a folder that pretrain wrote, or random, or pixels")
-    .option("--preset NAME", "whose sizes a random encoder has", "default")
-    .option("--data NAME", "an entry of datasets.yaml, or a folder with a labels.csv (default: the preset's)")
-    .addOption(new Option("--pooling POOLING", "cls or mean (default: mean for mae, otherwise cls)").choices(POOLINGS))
-    .option("--seed N", "of a random encoder and the split", wholeNumber("seed"), 7)
-    .requiredOption("--out FILE", "an .npz that numpy opens")
+    .requiredOption("--encoder <DIR>", "a folder that pretrain wrote, or random, or pixels")
+    .option("--preset <NAME>", "whose sizes a random encoder has", "default")
+    .option("--data <NAME>", "an entry of datasets.yaml, or a folder with a labels.csv (default: the preset's)")
+    .addOption(
+      new Option("--pooling <POOLING>", "cls or mean (default: mean for mae, otherwise cls)").choices(POOLINGS),
+    )
+    .option("--seed <N>", "of a random encoder and the split", wholeNumber("seed"), 7)
+    .requiredOption("--out <FILE>", "an .npz that numpy opens")
     .addOption(jsonOption())
     .action(runEmbed);
 }

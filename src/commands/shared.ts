@@ -75,6 +75,6 @@ export async function stoppable<T>(work: (stopped: () => boolean) => Promise<T>)
 /** Options that every command which opens data takes. */
 export function dataOptions(command: Command): Command {
   return command
-    .option("--catalog FILE", "a datasets.yaml of your own")
-    .option("--cache DIR", "where phantoms are kept (default: .cache, or M3RET_CACHE)");
+    .option("--catalog <FILE>", "a datasets.yaml of your own")
+    .option("--cache <DIR>", "where phantoms are kept (default: .cache, or M3RET_CACHE)");
 }

@@ -54,8 +54,16 @@ export const HEAD: RegionPlan = {
 
     // Skull and what is in it.
     p.ellipsoid(CORTEX, top, [w, d, h]);
-    p.block(SPONGY, [0, 0.06, 0.16], [0.44, 0.5, 0.1]); // base
-    p.block(CORTEX, [0, 0.06, 0.1], [0.4, 0.5, 0.03]);
+    p.block(SPONGY, [0, 0.1, 0.15], [0.42, 0.38, 0.06]); // base
+    for (const s of BOTH_SIDES)
+      p.tube(
+        CORTEX,
+        [
+          [s * 0.12, -0.02, 0.14],
+          [s * 0.4, 0.18, 0.15],
+        ],
+        0.045,
+      );
     const thickness = 0.05 * around(r, 0.25);
     const [bw, bd, bh] = [w - thickness, d - thickness, h - thickness];
     const folds = boxedSines(r, 9.5);

@@ -195,7 +195,7 @@ const SCENES: Readonly<Record<string, (scene: Scene, tint: (colour: Rgb) => Rgb)
     const { wall, random } = scene;
     const cords = random.uniform(2.5, 3);
     const ring = random.uniform(0.44, 0.58);
-    const open = random.uniform(0.5, 0.72);
+    const open = random.uniform(0.4, 1.2);
     wall.paint(tint([0.9, 0.5, 0.45]), () => 1);
     wall.paint(tint([0.96, 0.8, 0.7]), (s) => (s > cords ? smoothstep(-0.3, 0.7, sine((6.2832 * s) / ring)) * 0.8 : 0));
     wall.shape((r, s, cx, cy) => {
@@ -207,7 +207,7 @@ const SCENES: Readonly<Record<string, (scene: Scene, tint: (colour: Rgb) => Rgb)
       const entry = s < cords ? 0.18 * smoothstep(cords - 1.6, 0, s) : 0;
       return r * (1 - rings - back + entry) * (1 - pinch) - (s > cords ? 0.12 : 0);
     });
-    wall.paint([0.98, 0.96, 0.93], (s, cx) => (Math.abs(s - cords) < 0.2 ? 1.15 * Math.abs(cx) : 0));
+    wall.paint([0.98, 0.96, 0.93], (s, cx) => (Math.abs(s - cords) < 0.22 ? smoothstep(0.1, 0.5, Math.abs(cx)) : 0));
     wall.vessels(random, 5, BLOOD_RED, 0.4, 0.8);
     scene.gloss = 0.6;
     scene.site = cords - 0.85;

@@ -1,7 +1,8 @@
 /**
  * What each tissue does to X-rays, sound and spins. Values are rounded from the usual textbook tables: Hounsfield units
  * without contrast; T1 and T2 at 1.5 T after Stanisz et al. 2005 and de Bazelaire et al. 2004; acoustic impedance and
- * attenuation after Szabo, Diagnostic Ultrasound Imaging. They are starting points: each patient varies a little.
+ * attenuation after Szabo, Diagnostic Ultrasound Imaging. They are starting points: each patient varies a little. Bone and
+ * lung stop sound less than in life (2.6 instead of 5–10 dB/cm/MHz), so that their shadows are grey and not black.
  */
 
 export interface TissueProperties {
@@ -37,9 +38,9 @@ const ROWS: readonly Row[] = [
   ["fluid", 6, 0, 3200, 1200, 1.0, 1.5, 0.012, 0.05],
   ["blood", 45, 120, 1441, 150, 0.85, 1.61, 0.06, 0.15],
   ["heart", 48, 70, 1030, 42, 0.82, 1.67, 0.5, 0.5],
-  ["lung", -790, 10, 1200, 25, 0.16, 0.5, 0.35, 4.5],
-  ["cortical bone", 1150, 0, 250, 2, 0.12, 6.5, 0.5, 7],
-  ["spongy bone", 280, 5, 330, 62, 0.72, 2.6, 0.45, 4],
+  ["lung", -790, 10, 1200, 25, 0.16, 0.6, 0.3, 2.2],
+  ["cortical bone", 1150, 0, 250, 2, 0.12, 6.5, 0.6, 2.6],
+  ["spongy bone", 260, 5, 330, 62, 0.72, 2.4, 0.3, 1.4],
   ["gas", -1000, 0, 1000, 1, 0.0, 0.0004, 0.0, 12],
   ["cartilage", 95, 5, 1024, 28, 0.72, 1.8, 0.16, 1.2],
   ["grey matter", 39, 8, 1124, 95, 0.86, 1.6, 0.34, 0.6],
@@ -47,7 +48,7 @@ const ROWS: readonly Row[] = [
   ["bowel", 38, 40, 950, 62, 0.82, 1.62, 0.55, 0.7],
   ["gland", 105, 80, 1000, 85, 0.85, 1.66, 0.75, 0.6],
   ["mass", 58, 55, 1350, 110, 0.9, 1.72, 0.2, 0.8],
-  ["calcification", 1050, 0, 300, 2, 0.1, 6.8, 1.2, 9],
+  ["calcification", 1050, 0, 300, 2, 0.1, 6.8, 1.2, 5],
   ["tendon", 85, 4, 1000, 6, 0.4, 1.84, 0.85, 1.6],
   ["enamel", 2300, 0, 250, 1, 0.04, 8, 0.5, 10],
   ["bile", 12, 0, 2200, 700, 0.98, 1.52, 0.012, 0.06],

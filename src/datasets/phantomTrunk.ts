@@ -108,20 +108,16 @@ export const CHEST: RegionPlan = {
     }
 
     // Heart and great vessels.
-    const big = lesion.finding === "cardiomegaly" ? sized(lesion, 1.28, 1.65) : 1;
+    const big = lesion.finding === "cardiomegaly" ? sized(lesion, 1.25, 1.5) : 1;
     const heart = around(r, 0.08) * big;
-    const hx = 0.1 + 0.06 * (big - 1);
-    const hz = dome - 0.16;
-    const tilt = r.uniform(0.4, 0.8);
-    p.ellipsoid(FAT, [hx, -0.14, hz], [0.29 * heart, 0.25 * Math.min(heart, 1.25), 0.23 * heart], tilt, [
-      LUNG,
-      FAT,
-      FLUID,
-      BLOOD,
-    ]);
-    p.ellipsoid(HEART, [hx, -0.14, hz], [0.28 * heart, 0.24 * Math.min(heart, 1.25), 0.22 * heart], tilt);
-    p.ellipsoid(BLOOD, [hx + 0.07, -0.12, hz + 0.02], [0.14 * heart, 0.13, 0.1 * heart], tilt);
-    p.ellipsoid(BLOOD, [hx - 0.13 * heart, -0.17, hz + 0.02], [0.1 * heart, 0.13, 0.13 * heart], tilt);
+    const deep = Math.min(heart, 1.2); // it grows to the sides: front and back have no room
+    const hx = 0.1 + 0.08 * (big - 1);
+    const hz = dome - 0.17;
+    const tilt = r.uniform(0.4, 0.75);
+    p.ellipsoid(FAT, [hx, -0.11, hz], [0.35 * heart, 0.28 * deep, 0.27 * heart], tilt, [LUNG, FAT, FLUID, BLOOD]);
+    p.ellipsoid(HEART, [hx, -0.11, hz], [0.34 * heart, 0.27 * deep, 0.26 * heart], tilt);
+    p.ellipsoid(BLOOD, [hx + 0.09 * heart, -0.09, hz + 0.03], [0.18 * heart, 0.15, 0.12 * heart], tilt);
+    p.ellipsoid(BLOOD, [hx - 0.16 * heart, -0.14, hz + 0.01], [0.11 * heart, 0.15, 0.16 * heart], tilt);
     const arch: readonly Vec3[] = [
       [0, -0.14, hz - 0.1],
       [-0.05, -0.14, -0.12],

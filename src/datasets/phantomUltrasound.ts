@@ -136,14 +136,14 @@ function echoes(
       imaginary[i] = amplitude * scattered * random.normal();
       amplitude *= (1 - reflected * reflected) * exponential(-2 * DECIBEL * attenuation(...here) * megahertz * step);
       gain *= exponential(2 * DECIBEL * compensation * megahertz * step);
-      gains[i] = Math.min(gain, 60);
+      gains[i] = Math.min(gain, 40);
     }
   }
 
   // The pulse is short along the beam and wide across it.
   blurBeams(real);
   blurBeams(imaginary);
-  const floor = 4e-5; // the receiver's own noise
+  const floor = 4e-6; // the receiver's own noise
   return real.map((re, i) => {
     const [a, b] = [re + floor * random.normal(), imaginary[i] + floor * random.normal()];
     return gains[i] * Math.sqrt(a * a + b * b);

@@ -137,11 +137,14 @@ export function simulateXray(anatomy: Anatomy, random: Random, spec: PictureSpec
 
 /** What the console does before the picture is stored. */
 function develop(thickness: Float32Array, size: number, random: Random): Float32Array {
-  const enhance = random.uniform(0.2, 1.1);
+  const flatten = random.uniform(0.2, 0.5);
+  const enhance = random.uniform(0.2, 1.0);
   const gamma = random.uniform(0.7, 1.5);
-  const smooth = thickness.slice();
-  boxBlur(smooth, size, size, Math.max(1, Math.round(size / 16)), 2);
-  const edges = thickness.map((v, i) => v + enhance * (v - smooth[i]));
+  // Two bands: coarse differences are flattened, so that thick parts do not drown the rest, and fine ones lifted.
+  const [coarse, fine] = [thickness.slice(), thickness.slice()];
+  boxBlur(coarse, size, size, Math.max(1, Math.round(size / 8)), 2);
+  boxBlur(fine, size, size, Math.max(1, Math.round(size / 24)), 2);
+  const edges = thickness.map((v, i) => v - flatten * coarse[i] + enhance * (v - fine[i]));
   const low = quantile(edges, random.uniform(0.01, 0.1));
   const high = quantile(edges, random.uniform(0.97, 0.998)) + 0.05;
 
