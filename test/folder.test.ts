@@ -188,3 +188,14 @@ describe.skipIf(!existsSync(realdata))(`with the real data of ${realdata} (skipp
     }
   });
 });
+
+test("a label that modalities share can be made from one that they do not", () => {
+  const root = mkdtempSync(join(tmpdir(), "m3ret-derive-"));
+  writeFileSync(join(root, "a.png"), "");
+  writeFileSync(join(root, "b.png"), "");
+  writeFileSync(join(root, "labels.csv"), "path,modality,class,group\na.png,xray,cxr,1\nb.png,ct,other,2\n");
+  const derive = { region: { from: "class", values: { cxr: "chest" } } };
+  const split = { train: 0, gallery: 0.5, query: 0.5, seed: 7 };
+  const { records } = openFolder(root, { name: "d", split, labels: ["class", "region"], derive });
+  expect(records.map(({ labels }) => labels.region)).toEqual(["chest", ""]);
+});

@@ -76,6 +76,17 @@ export interface FolderEntry extends EntryBase {
   /** Keep only, or leave out, paths that start with one of these. */
   readonly include?: readonly string[];
   readonly exclude?: readonly string[];
+  /** Label columns made from others. */
+  readonly derive?: Readonly<Record<string, DerivedLabel>>;
+}
+
+/**
+ * A label column made from another by a table of values: `{ from: "class", values: { cxr: "chest" } }`. Values that the
+ * table lacks become "", which is unlabelled.
+ */
+export interface DerivedLabel {
+  readonly from: string;
+  readonly values: Readonly<Record<string, string>>;
 }
 
 export type Entry = PhantomEntry | FolderEntry;
@@ -147,6 +158,7 @@ const common = {
   group: text,
   labels: z.record(z.string(), text).refine((columns) => Object.keys(columns).length > 0, "expected a label column"),
   retrievalLabel: text,
+  crossModalLabel: text.optional(),
   preprocessing: preprocessing.prefault({}),
 };
 
@@ -173,12 +185,17 @@ const entry = z
       limitPerClass: positive.optional(),
       include: z.array(text).optional(),
       exclude: z.array(text).optional(),
+      derive: z.record(text, z.strictObject({ from: text, values: z.record(text, text) })).optional(),
     }),
   ])
   .refine((e) => e.retrievalLabel in e.labels, {
     path: ["retrievalLabel"],
     message: "expected one of the keys of labels",
-  });
+  }))
+  .refine((e) => e.crossModalLabel === undefined || e.crossModalLabel in e.labels, {
+    path: ["crossModalLabel"],
+    message: "expected one of the keys of labels",
+  };
 
 const schema = z.strictObject({
   // YAML anchors need a home: settings shared by several entries stand here, and are checked where they are used.

@@ -8,7 +8,7 @@ import { readBytes } from "../files.js";
 import { Random } from "../random.js";
 import { InputError, MODALITIES, UNSEEN_MODALITY } from "../types.js";
 import type { Decoded, Kind, Modality } from "../types.js";
-import type { SplitRule } from "./catalog.js";
+import type { DerivedLabel, SplitRule } from "./catalog.js";
 import { parseCsv } from "./csv.js";
 import type { DataRecord, Dataset, SkippedFile } from "./dataset.js";
 import { readFile } from "./read.js";
@@ -23,6 +23,8 @@ export interface FolderOptions {
   readonly labels?: readonly string[];
   /** Keep at most this many files of each modality and class, drawn by the split's seed. */
   readonly limitPerClass?: number;
+  /** Label columns that labels.csv lacks, made from those it has. */
+  readonly derive?: Readonly<Record<string, DerivedLabel>>;
   /** Keep only, or leave out, paths that start with one of these. */
   readonly include?: readonly string[];
   readonly exclude?: readonly string[];
@@ -81,8 +83,12 @@ function readRows(root: string, options: FolderOptions): Row[] {
   const { header, table } = parseTable(file, text);
 
   const groupColumn = options.group ?? "group";
-  const labelColumns = options.labels ?? header.filter((column) => !["path", "modality", groupColumn].includes(column));
-  for (const column of ["path", "modality", "class", groupColumn, ...labelColumns]) {
+  const derive = options.derive ?? {};
+  const labelColumns =
+    options.labels?.filter((column) => !(column in derive)) ??
+    header.filter((column) => !["path", "modality", groupColumn].includes(column));
+  const sources = Object.values(derive).map(({ from }) => from);
+  for (const column of ["path", "modality", "class", groupColumn, ...labelColumns, ...sources]) {
     if (!header.includes(column)) {
       throw new InputError(`${file}: expected a column "${column}", got ${header.join(", ")}`);
     }
@@ -106,6 +112,7 @@ function readRows(root: string, options: FolderOptions): Row[] {
       throw new InputError(`${file}:${line}: expected one of ${MODALITIES.join(", ")}, got "${value("modality")}"`);
     }
     const labels = Object.fromEntries(["class", ...labelColumns].map((column) => [column, value(column)]));
+    for (const [column, { from, values }] of Object.entries(derive)) labels[column] = values[value(from)] ?? "";
     rows.set(path, { path, modality, group: value(groupColumn) || path, labels });
   }
   if (rows.size === 0) throw new InputError(`${file}: expected at least one row to keep, got none`);

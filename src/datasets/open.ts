@@ -56,7 +56,7 @@ function phantom(name: string, entry: PhantomEntry, options: OpenOptions): Promi
 }
 
 function folder(name: string, entry: FolderEntry, { catalog, seed, root }: OpenOptions): Dataset {
-  const { group, labels, limitPerClass, include, exclude } = entry;
+  const { group, labels, limitPerClass, include, exclude, derive } = entry;
   return openFolder(root ?? folderOf(catalog, name, entry), {
     name,
     split: { ...entry.split, seed: seed ?? entry.split.seed },
@@ -65,5 +65,6 @@ function folder(name: string, entry: FolderEntry, { catalog, seed, root }: OpenO
     limitPerClass,
     include,
     exclude,
+    derive,
   });
 }
