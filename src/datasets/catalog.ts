@@ -191,11 +191,11 @@ const entry = z
   .refine((e) => e.retrievalLabel in e.labels, {
     path: ["retrievalLabel"],
     message: "expected one of the keys of labels",
-  }))
+  })
   .refine((e) => e.crossModalLabel === undefined || e.crossModalLabel in e.labels, {
     path: ["crossModalLabel"],
     message: "expected one of the keys of labels",
-  };
+  });
 
 const schema = z.strictObject({
   // YAML anchors need a home: settings shared by several entries stand here, and are checked where they are used.
