@@ -18,11 +18,17 @@ test("a perfect embedding scores 1", () => {
   const queries = perfect(["head", "chest", "chest"], "q");
   const gallery = perfect(["chest", "head", "chest", "head", "chest", "head"], "g");
   const report = evaluateRetrieval(queries, gallery, { ...byRegion, ks: [1, 3, 6] });
-  const one = { value: 1, low: 1, high: 1 };
+  // Three queries of three groups, all hit: the exact binomial interval, not one without width.
+  const one = { value: 1, low: expect.closeTo(0.025 ** (1 / 3), 10), high: 1 };
   expect(report.recallAtK).toEqual({ 1: one, 3: one, 6: one });
   expect([report.precisionAtK[3], report.mAP, report.mrr, report.macro.mAP]).toEqual([one, one, one, one]);
   expect(report.precisionAtK[6].value).toBe(0.5);
   expect(report.medianRank).toBe(1);
+});
+
+test("one query that hits does not make a certain result", () => {
+  const report = evaluateRetrieval(perfect(["head"], "q"), perfect(["chest", "head"], "g"), { ...byRegion, ks: [1] });
+  expect(report.recallAtK[1]).toEqual({ value: 1, low: expect.closeTo(0.025, 10), high: 1 });
 });
 
 test("a shuffled gallery scores at chance", () => {
@@ -83,7 +89,7 @@ test("the macro mean counts a rare class like a common one, and the plain mean i
   const report = evaluateRetrieval(queries, gallery, { ...byRegion, ks: [1] });
   expect(report.recallAtK[1].value).toBeCloseTo(0.9, 12);
   expect(report.macro.recallAtK[1].value).toBe(0.5);
-  expect(report.perClass.chest.recallAtK[1]).toEqual({ value: 1, low: 1, high: 1 });
+  expect(report.perClass.chest.recallAtK[1]).toMatchObject({ value: 1, high: 1 });
   expect([report.perClass.head.n, report.perClass.head.recallAtK[1].value, report.perClass.head.mAP.value]).toEqual([1, 0, 0.5]); // prettier-ignore
   expect(report.perClass.head.chance[1]).toBe(0.5);
 });

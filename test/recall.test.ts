@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { Random } from "../src/random.js";
-import { bootstrap, bootstrapMean, quantile } from "../src/retrieval/bootstrap.js";
+import { bootstrap, bootstrapMean, exactAtEnds, quantile } from "../src/retrieval/bootstrap.js";
 import { evaluateRetrieval } from "../src/retrieval/protocol.js";
 import {
   averagePrecision,
@@ -160,4 +160,12 @@ test("a bootstrap without rows, rounds or a level is refused in one line", () =>
   expect(() => bootstrapMean([1], ["a", "b"], { random })).toThrow("bootstrap: 1 values for 2 rows");
   expect(() => bootstrapMean([1], ["a"], { random, rounds: 0 })).toThrow("expected rounds ≥ 1");
   expect(() => bootstrapMean([1], ["a"], { random, level: 95 })).toThrow("a level in (0, 1), got 1000 and 95");
+});
+
+test("a rate of exactly 0 or 1 gets the exact binomial interval, any other keeps its own", () => {
+  const all = exactAtEnds({ value: 1, low: 1, high: 1 }, 24, 0.95);
+  expect(all.low).toBeCloseTo(0.8575, 4); // scipy.stats.binomtest(24, 24).proportion_ci().low
+  expect(exactAtEnds({ value: 0, low: 0, high: 0 }, 24, 0.95).high).toBeCloseTo(1 - 0.8575, 4);
+  const other = { value: 0.5, low: 0.4, high: 0.6 };
+  expect(exactAtEnds(other, 24, 0.95)).toBe(other);
 });

@@ -66,6 +66,22 @@ export function bootstrap(
   });
 }
 
+/**
+ * The interval of a rate that came out as exactly 0 or 1, from n independent groups. No resample differs from such a
+ * sample, so the bootstrap would give an interval without width, from a single query even. The exact binomial interval
+ * (Clopper & Pearson 1934) is used instead; with all n groups hit it is
+ *
+ *     low = (α / 2)^(1/n), high = 1          α = 1 − level; none hit: low = 0, high = 1 − (α / 2)^(1/n)
+ *
+ * n = 1: [0.025, 1]. n = 24: [0.858, 1]. Any other interval is returned as it is.
+ */
+export function exactAtEnds(interval: Interval, n: number, level: number): Interval {
+  const reach = 1 - Math.pow((1 - level) / 2, 1 / n);
+  if (interval.value === 1) return { value: 1, low: 1 - reach, high: 1 };
+  if (interval.value === 0) return { value: 0, low: 0, high: reach };
+  return interval;
+}
+
 /** The mean of values and its interval; `bootstrapMean([1, 1, 1], ["a", "b", "c"], …)` is 1 from 1 to 1. */
 export function bootstrapMean(
   values: ArrayLike<number>,

@@ -1,7 +1,7 @@
 /** The one place where retrieval is judged: who may retrieve whom, what counts as a hit, and what is averaged. */
 import type { EmbeddingSet } from "../embeddings.js";
 import { InputError } from "../types.js";
-import { bootstrap, type BootstrapOptions, type Interval } from "./bootstrap.js";
+import { bootstrap, exactAtEnds, type BootstrapOptions, type Interval } from "./bootstrap.js";
 import {
   averagePrecision,
   chanceAveragePrecision,
@@ -208,10 +208,17 @@ export function evaluateRetrieval(
   const random = options.bootstrap.random.fork("bootstrap");
   const intervals = intervalsByClass(judged, names, groups, { rounds, level, random });
   const width = judged[0].values.length;
-  const part = (i: number) => metricsFrom(intervals.slice(i * width, (i + 1) * width), ks);
+  const part = (i: number, of: readonly Judged[]) => {
+    const n = new Set(of.map(({ group }) => group)).size;
+    const own = intervals.slice(i * width, (i + 1) * width);
+    return metricsFrom(
+      own.map((interval) => exactAtEnds(interval, n, level)),
+      ks,
+    );
+  };
   const perClass = names.map((name, i): [string, ClassMetrics] => {
     const own = judged.filter((query) => query.label === name);
-    return [name, { n: own.length, chance: meanChance(own, ks), ...part(i + 2) }];
+    return [name, { n: own.length, chance: meanChance(own, ks), ...part(i + 2, own) }];
   });
 
   const n = {
@@ -224,13 +231,13 @@ export function evaluateRetrieval(
   return {
     protocol:
       `cosine, exact search; relevant: same ${words}; Recall@K: any relevant item in the top K; a query's own group is ` +
-      `${excludeOwnGroup ? "never" : "also"} retrieved; intervals: ${100 * level} % percentile bootstrap over query groups`,
+      `${excludeOwnGroup ? "never" : "also"} retrieved; intervals: ${100 * level} % percentile bootstrap over query groups, exact binomial at 0 and 1`,
     label: words,
     n,
     chance: meanChance(judged, ks),
-    ...part(0),
+    ...part(0, judged),
     perClass: classes === null ? {} : Object.fromEntries(perClass),
-    macro: part(1),
+    macro: part(1, judged),
     medianRank: median(judged.map((query) => query.rank)),
     bootstrap: { rounds, level },
     warnings: warningsOf(queries, gallery, ks, n),
