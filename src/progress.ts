@@ -54,8 +54,9 @@ export class Rate {
   }
 }
 
-/** Two units at most: `formatSeconds(8)` is "8 s", 75 is "1 min 15 s", 7,380 is "2 h 03 min". */
+/** Two units at most: `formatSeconds(0.27)` is "0.3 s", 8 is "8 s", 75 is "1 min 15 s", 7,380 is "2 h 03 min". */
 export function formatSeconds(seconds: number): string {
+  if (seconds > 0 && seconds < 0.95) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
   const two = (n: number) => String(n).padStart(2, "0");
   if (whole < 60) return `${whole} s`;

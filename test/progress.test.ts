@@ -52,7 +52,15 @@ test("2 items a second are 2 items a second, and 80 more take 40 s", () => {
 });
 
 test("durations and rates read like a person would say them", () => {
-  expect([8, 59.6, 75, 7380].map(formatSeconds)).toEqual(["8 s", "1 min 00 s", "1 min 15 s", "2 h 03 min"]);
+  expect([0, 0.27, 0.97, 8, 59.6, 75, 7380].map(formatSeconds)).toEqual([
+    "0 s",
+    "0.3 s",
+    "1 s",
+    "8 s",
+    "1 min 00 s",
+    "1 min 15 s",
+    "2 h 03 min",
+  ]);
   expect([12.5, 0.25, null].map(formatRate)).toEqual(["12.5/s", "4 s each", ""]);
 });
 

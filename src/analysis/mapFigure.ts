@@ -43,7 +43,6 @@ export function umapFigure(points: readonly MapPoint[], options: MapOptions): Fi
       yaxis: axis("UMAP 2 (no unit)", {
         showticklabels: false,
         ticks: "",
-
         mirror: true,
         scaleanchor: "x",
         scaleratio: 1,
@@ -80,22 +79,14 @@ function tracesByModality(points: readonly MapPoint[], modalities: readonly Moda
   });
 }
 
-/** Regions with their colours, then a legend for the markers alone. */
+/** The points of every region, then what the legend shows: the colours of the regions and the shapes of the modalities. */
 function tracesByRegion(points: readonly MapPoint[], modalities: readonly Modality[]): Trace[] {
   const colours = regionColours(points.map(regionOf));
-  const regions = [...colours].map(([region, colour], i) =>
-    scatter(
-      region,
-      points.filter((point) => regionOf(point) === region),
-      colour,
-      {
-        legendgroup: "region",
-        showlegend: false,
-        legendrank: i,
-      },
-    ),
-  );
-  // What the legend shows are empty traces with one marker each: a round dot of the colour, a grey one of the shape.
+  const regions = [...colours].map(([region, colour]) => {
+    const own = points.filter((point) => regionOf(point) === region);
+    return scatter(region, own, colour, { showlegend: false });
+  });
+  // A trace without points, only there to be in the legend.
   const key = (name: string, group: string, heading: string, marker: Trace): Trace => ({
     type: "scatter",
     mode: "markers",
