@@ -118,8 +118,14 @@ async function drawFigures(
   return names;
 }
 
-/** Executes copies of the notebooks, two at a time, into OUT/notebooks; they read what this run has saved. */
-async function runNotebooks({ preset, data, seed, runs, out, onProgress }: ReproduceOptions): Promise<string[]> {
+/**
+ * Executes the notebooks through the tslab kernel, two at a time; they read what the run of the same options has saved,
+ * or make it. With `out` the executed copies go to OUT/notebooks, without it the notebooks themselves are replaced.
+ *
+ * @returns their names
+ */
+export async function runNotebooks(options: RunOptions & { readonly out?: string }): Promise<string[]> {
+  const { preset, data, seed, runs, out, onProgress } = options;
   const env = {
     M3RET_PRESET: preset,
     M3RET_SEED: String(seed),
@@ -132,9 +138,9 @@ async function runNotebooks({ preset, data, seed, runs, out, onProgress }: Repro
   const worker = async () => {
     for (let path = waiting.shift(); path; path = waiting.shift()) {
       const name = join("notebooks", basename(path));
-      const outPath = join(out, name);
+      const outPath = out === undefined ? path : join(out, name);
       const { ok, error } = await runNotebook(path, { outPath, timeoutSeconds: 900, env });
-      if (!ok) throw new Error(`notebook ${basename(path)}: ${error}`);
+      if (!ok) throw new Error(error);
       done.push(name);
       onProgress?.({ label: "notebooks", done: done.length, total, note: basename(path) });
     }

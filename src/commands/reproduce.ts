@@ -3,9 +3,18 @@ import type { Command } from "commander";
 import { toText } from "../analysis/tables.js";
 import type { Claim } from "../claims.js";
 import { presetOf } from "../presets.js";
-import { reproduce, type Reproduction } from "../reproduce.js";
+import { reproduce, runNotebooks, type Reproduction } from "../reproduce.js";
 import { Stopped } from "../run.js";
-import { answer, dataOptions, Interrupted, jsonOption, stoppable, wholeNumber, withProgress } from "./shared.js";
+import {
+  answer,
+  dataOptions,
+  Interrupted,
+  jsonOption,
+  requireFolder,
+  stoppable,
+  wholeNumber,
+  withProgress,
+} from "./shared.js";
 
 interface ReproduceArguments {
   readonly preset: string;
@@ -32,10 +41,37 @@ export function addReproduce(m3ret: Command): void {
     .option("--no-notebooks", "leave the notebooks out")
     .addOption(jsonOption())
     .action(run);
+  m3ret
+    .command("notebooks")
+    .description("execute the notebooks through the tslab kernel, in place")
+    .option("--preset <NAME>", "smoke, default or paper", "smoke")
+    .option("--data <NAME>", "an entry of datasets.yaml (default: the preset's)")
+    .option("--out <DIR>", "write executed copies to DIR/notebooks, and leave the notebooks as they are")
+    .option("--runs <DIR>", "where training runs and embeddings are kept", "runs")
+    .option("--seed <N>", "of every random choice", wholeNumber("seed"), 7)
+    .addOption(jsonOption())
+    .action(executeNotebooks);
+}
+
+interface NotebookArguments {
+  readonly preset: string;
+  readonly data?: string;
+  readonly out?: string;
+  readonly runs: string;
+  readonly seed: number;
+  readonly json?: boolean;
+}
+
+async function executeNotebooks(options: NotebookArguments): Promise<void> {
+  presetOf(options.preset);
+  const notebooks = await withProgress((onProgress) => runNotebooks({ ...options, onProgress }));
+  answer(options.json, { notebooks, preset: options.preset }, () => notebooks.join("\n"));
 }
 
 async function run(options: ReproduceArguments): Promise<void> {
   presetOf(options.preset);
+  requireFolder("--out", options.out);
+  requireFolder("--runs", options.runs);
   const { catalog: catalogFile, cache: cacheDir, ...rest } = options;
   const reproduction = await stoppable((stopped) =>
     withProgress(async (onProgress) => {
