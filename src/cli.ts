@@ -7,6 +7,7 @@ import { addModelCommands } from "./commands/model.js";
 import { addReproduce } from "./commands/reproduce.js";
 import { addRetrievalCommands } from "./commands/retrieval.js";
 import { Interrupted } from "./commands/shared.js";
+import { systemError } from "./files.js";
 import { InputError } from "./types.js";
 
 function program(): Command {
@@ -35,8 +36,9 @@ async function main(argv: readonly string[]): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return 0; // --help and --version
-      if (error.code === "commander.help") return 2;
-      console.error(error.message.split("\n")[0]); // commander's own text starts with "error: "
+      // Commander's own text starts with "error: ", and has its guess of what was meant in a second line.
+      const nothing = error.code === "commander.help";
+      console.error(nothing ? "error: expected a command; m3ret --help lists them" : error.message.replace(/\n/g, " "));
       return 2;
     }
     if (error instanceof Interrupted) {
@@ -52,6 +54,13 @@ async function main(argv: readonly string[]): Promise<number> {
     return 1;
   }
 }
+
+// What reads our answer may have read enough (`m3ret datasets | head -1`), or be a file on a full disk.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit();
+  console.error(`error: ${systemError("standard output", error).message}`);
+  process.exit(2);
+});
 
 // A `then`, not a top-level await: no module of ours has one, so that tslab can `require` them all.
 void main(process.argv).then((exitCode) => {

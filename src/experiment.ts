@@ -59,6 +59,8 @@ export interface PretrainRun {
   readonly seed: number;
   readonly resume?: boolean;
   readonly steps?: number;
+  /** Steps between states on disk. */
+  readonly saveEvery?: number;
 }
 
 /** Pretrains one method of a preset into a folder; yields after every step, returns the encoder. */
@@ -66,13 +68,13 @@ export async function* pretrainMethod(
   method: Method,
   preset: Preset,
   data: ExperimentData,
-  { folder, seed, resume, steps = preset[method].steps }: PretrainRun,
+  { folder, seed, resume, steps = preset[method].steps, saveEvery }: PretrainRun,
 ): AsyncGenerator<TrainEvent, Encoder, void> {
   const objective = objectiveOf(method, preset, data.entry.preprocessing);
   const { batchSize } = preset[method];
   const settings = { seed, data: data.name, samples: data.train.length, training: preset[method] };
   const random = new Random(seed).fork(method);
-  return yield* pretrain(objective, data.train, { folder, steps, batchSize, random, settings, resume });
+  return yield* pretrain(objective, data.train, { folder, steps, batchSize, random, settings, resume, saveEvery });
 }
 
 /** The encoder before any training: the baseline that every trained one has to beat. */

@@ -1,6 +1,6 @@
 /** `m3ret datasets` and `m3ret inspect`. */
 import type { Command } from "commander";
-import { entryOf, loadCatalog } from "../datasets/catalog.js";
+import { loadCatalog } from "../datasets/catalog.js";
 import type { DataRecord } from "../datasets/dataset.js";
 import { inspect, type InspectedFile } from "../datasets/inspect.js";
 import { openDataset } from "../datasets/open.js";
@@ -56,7 +56,6 @@ function countRecords(records: readonly DataRecord[]): Counts {
 
 async function showDataset(name: string, { json, catalog: file, cache }: DatasetsOptions): Promise<void> {
   const catalog = loadCatalog(file);
-  entryOf(catalog, name);
   const cacheDir = cache ?? defaultCacheDir();
   const { entry, records, skipped } = await withProgress((onProgress) =>
     openDataset(name, { catalog, cacheDir, onProgress }),
@@ -80,17 +79,28 @@ async function showDataset(name: string, { json, catalog: file, cache }: Dataset
 
 async function inspectPaths(paths: readonly string[], { json }: { json?: boolean }): Promise<void> {
   const files: InspectedFile[] = [];
+  let said = 0;
   for await (const file of inspect(paths)) {
     files.push(file);
-    if (!json) process.stdout.write(describe(file) + "\n");
+    // What cannot be read has its line among the others; where there are no others, the error at the end says it.
+    if (json || !files.some(({ ok }) => ok)) continue;
+    for (; said < files.length; said++) process.stdout.write(describe(files[said]) + "\n");
   }
   if (json) answer(json, { files }, () => "");
-  // One file that was asked for by name and cannot be read is wrong input; of many, each says so in its own line.
-  if (files.length === 1 && !files[0].ok && !json) throw new InputError(files[0].error);
+  if (!files.some(({ ok }) => ok)) throw new InputError(noneOf(paths, files));
+}
+
+/** Why there is nothing to describe. */
+function noneOf(paths: readonly string[], files: readonly InspectedFile[]): string {
+  const [first] = files;
+  if (first === undefined || first.ok) return `${paths.join(", ")}: expected at least one file, found none`;
+  return files.length === 1
+    ? first.error
+    : `none of ${files.length} files can be read (--json lists why); the first: ${first.error}`;
 }
 
 function describe(file: InspectedFile): string {
-  if (!file.ok) return `${file.path}: ${file.error}`;
+  if (!file.ok) return file.error; // it names the file
   const number = (x: number) => String(Number(x.toPrecision(5)));
   const { path, kind, modality, shape, channels, spacingMm, orientation, dtype, min, max, mean, std, warnings } = file;
   const lines = [

@@ -15,6 +15,8 @@ import {
   Interrupted,
   jsonOption,
   positiveInteger,
+  requireFile,
+  requireFolder,
   stoppable,
   wholeNumber,
   withProgress,
@@ -26,6 +28,7 @@ interface PretrainOptions {
   readonly data?: string;
   readonly out: string;
   readonly steps?: number;
+  readonly saveEvery: number;
   readonly seed: number;
   readonly resume?: boolean;
   readonly json?: boolean;
@@ -39,7 +42,7 @@ interface EmbedOptions {
   readonly data?: string;
   readonly out: string;
   readonly pooling?: Pooling;
-  readonly seed: number;
+  readonly seed?: number;
   readonly json?: boolean;
   readonly catalog?: string;
   readonly cache?: string;
@@ -52,10 +55,11 @@ export function addModelCommands(m3ret: Command): void {
     .option("--preset <NAME>", "smoke, default or paper", "default")
     .option("--data <NAME>", "an entry of datasets.yaml, or a folder with a labels.csv (default: the preset's)")
     .requiredOption(
-      "--out DIR",
+      "--out <DIR>",
       "where the run is kept: log.jsonl, state.safetensors, encoder.safetensors, config.json",
     )
     .option("--steps <N>", "instead of the preset's", positiveInteger("steps"))
+    .option("--save-every <N>", "steps between states that --resume can go on from", positiveInteger("save-every"), 50)
     .option("--seed <N>", "of every random choice", wholeNumber("seed"), 7)
     .option("--resume", "go on where the run in DIR stopped")
     .addOption(jsonOption())
@@ -68,22 +72,28 @@ export function addModelCommands(m3ret: Command): void {
     .addOption(
       new Option("--pooling <POOLING>", "cls or mean (default: mean for mae, otherwise cls)").choices(POOLINGS),
     )
-    .option("--seed <N>", "of a random encoder and the split", wholeNumber("seed"), 7)
+    .option(
+      "--seed <N>",
+      "of the split, and of a random encoder (default: the encoder's own, or 7)",
+      wholeNumber("seed"),
+    )
     .requiredOption("--out <FILE>", "an .npz that numpy opens")
     .addOption(jsonOption())
     .action(runEmbed);
 }
 
 async function runPretrain(options: PretrainOptions): Promise<void> {
-  const { method, out, seed, resume } = options;
+  const { method, out, seed, resume, steps, saveEvery } = options;
   const preset = presetOf(options.preset);
+  requireFolder("--out", out);
   const backend = await startBackend();
   const result = await stoppable((stopped) =>
     withProgress(async (onProgress) => {
       const dataName = options.data ?? preset.data;
-      const data = await loadData(dataName, { catalogFile: options.catalog, cacheDir: options.cache, onProgress });
-      const total = options.steps ?? preset[method].steps;
-      const run = pretrainMethod(method, preset, data, { folder: out, seed, resume, steps: options.steps });
+      const { catalog: catalogFile, cache: cacheDir } = options;
+      const data = await loadData(dataName, { catalogFile, cacheDir, seed, onProgress });
+      const total = steps ?? preset[method].steps;
+      const run = pretrainMethod(method, preset, data, { folder: out, seed, resume, steps, saveEvery });
       let last: number | null = null;
       try {
         for (let next = await run.next(); !next.done; next = await run.next()) {
@@ -122,19 +132,25 @@ async function runEmbed(options: EmbedOptions): Promise<void> {
   if (!named && !existsSync(options.encoder)) {
     throw new InputError(`--encoder ${options.encoder}: expected a folder that pretrain wrote, or random, or pixels`);
   }
+  requireFile("--out", options.out);
   const loaded = named ? null : loadEncoder(options.encoder);
+  // Another seed is another split: the encoder would be judged on patients that it was trained on.
+  const seed = options.seed ?? Number(loaded?.provenance.seed ?? 7);
   await startBackend();
   const set = await withProgress(async (onProgress) => {
     const dataName = options.data ?? preset.data;
-    const data = await loadData(dataName, { catalogFile: options.catalog, cacheDir: options.cache, onProgress });
+    const { catalog: catalogFile, cache: cacheDir } = options;
+    const data = await loadData(dataName, { catalogFile, cacheDir, seed, onProgress });
     if (options.encoder === "pixels") return embedPixels(data).set;
-    const encoder = loaded?.encoder ?? untrainedEncoder(preset, options.seed);
+    const encoder = loaded?.encoder ?? untrainedEncoder(preset, seed);
     const method = String(loaded?.provenance.method ?? "untrained");
     const pooling = options.pooling ?? (method === "mae" ? "mean" : "cls");
     const role = loaded ? "trained" : "untrained";
     const both = await embedEvaluation(method, role, encoder, data, onProgress);
     return both.find((one) => one.pooling === pooling)!.set;
   });
+  if (set.n === 0)
+    throw new InputError(`${set.meta.data}: expected samples in the splits gallery and query, found none`);
   saveEmbeddings(options.out, set);
   const { n, d, meta } = set;
   answer(options.json, { out: options.out, n, d, meta }, () => `${options.out}: ${n} vectors of ${d} numbers`);

@@ -1,4 +1,6 @@
 /** `m3ret evaluate` and `m3ret search`. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import type { Command } from "commander";
 import { embeddingSet, loadEmbeddings, pixelVector, selectRows, type EmbeddingSet } from "../embeddings.js";
 import { readFile } from "../datasets/read.js";
@@ -6,7 +8,7 @@ import { loadEncoder } from "../encoder/checkpoint.js";
 import { embedVectors } from "../encoder/embed.js";
 import type { Pooling } from "../encoder/vit.js";
 import { startBackend } from "../engine/backend.js";
-import { entryOf, loadCatalog } from "../datasets/catalog.js";
+import { entryOf, loadCatalog, unlistedFolder } from "../datasets/catalog.js";
 import { Random } from "../random.js";
 import { evaluateRetrieval, type RetrievalReport } from "../retrieval/protocol.js";
 import { exactSearch } from "../retrieval/search.js";
@@ -107,7 +109,10 @@ async function runSearch(options: SearchOptions): Promise<void> {
   if (modality === null) throw new InputError(`${options.image}: the file does not say its modality; add --modality`);
   const dataName = options.preprocessing || String(index.meta.data ?? "");
   if (!dataName) throw new InputError(`${options.index}: does not say its data set; add --preprocessing NAME`);
-  const { preprocessing } = entryOf(loadCatalog(options.catalog), dataName);
+  const catalog = loadCatalog(options.catalog);
+  // Vectors of a folder that no catalogue lists were made with the defaults, and so is this one.
+  const unlisted = !Object.hasOwn(catalog.datasets, dataName) && existsSync(join(dataName, "labels.csv"));
+  const { preprocessing } = unlisted ? unlistedFolder(dataName) : entryOf(catalog, dataName);
   const record = { id: options.image, modality, kind: decoded.kind, group: "", split: "query" as const, labels: {} };
   const sample = prepareSample(record, decoded, preprocessing);
   const vector = await vectorOf(sample, index, options);
@@ -130,7 +135,11 @@ async function runSearch(options: SearchOptions): Promise<void> {
 async function vectorOf(sample: ReturnType<typeof prepareSample>, index: EmbeddingSet, { encoder }: SearchOptions) {
   if (index.meta.encoder === "pixels") return pixelVector(sample, Math.sqrt(index.d));
   if (!encoder) throw new InputError("--encoder: expected the folder of the encoder that the index was made with");
-  const { encoder: model } = loadEncoder(encoder);
+  const { encoder: model, provenance } = loadEncoder(encoder);
+  const [made, method] = [String(index.meta.encoder ?? ""), String(provenance.method ?? "")];
+  if (made !== "" && made.toLowerCase() !== method.toLowerCase()) {
+    throw new InputError(`--encoder ${encoder}: trained by ${method}, but the index was made with ${made}`);
+  }
   if (model.config.width !== index.d) {
     throw new InputError(`--encoder ${encoder}: gives vectors of ${model.config.width}, the index holds ${index.d}`);
   }

@@ -1,5 +1,8 @@
 /** What all commands share: numbers from arguments, answers as JSON or text, progress on the terminal, Ctrl-C. */
+import { accessSync, constants, existsSync, statfsSync, statSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { Option, type Command } from "commander";
+import { systemError } from "../files.js";
 import { InputError, type OnProgress } from "../types.js";
 import { terminalProgress, type ProgressBar } from "../progress.js";
 
@@ -13,27 +16,24 @@ export function jsonOption(): Option {
   return new Option("--json", "one JSON object on standard output, nothing else");
 }
 
-export function positiveInteger(name: string): (text: string) => number {
+function integerFrom(least: number, name: string): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (!Number.isInteger(value) || value < 1)
-      throw new InputError(`--${name} ${text}: expected a whole number from 1 on`);
+    // Digits alone: Number("") is 0, and Number("0x10") is 16.
+    if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < least) {
+      throw new InputError(`--${name}: expected a whole number from ${least} on, got "${text}"`);
+    }
     return value;
   };
 }
 
-export function wholeNumber(name: string): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!Number.isInteger(value) || value < 0)
-      throw new InputError(`--${name} ${text}: expected a whole number from 0 on`);
-    return value;
-  };
-}
+export const positiveInteger = (name: string): ((text: string) => number) => integerFrom(1, name);
+
+export const wholeNumber = (name: string): ((text: string) => number) => integerFrom(0, name);
 
 /** `1,5,10` */
 export function integerList(name: string): (text: string) => number[] {
-  return (text) => text.split(",").map(positiveInteger(name));
+  return (text) => text.split(",").map((item) => positiveInteger(name)(item.trim()));
 }
 
 /** Prints the answer: the object as one line of JSON, or the text made from it. */
@@ -41,11 +41,17 @@ export function answer<T>(json: boolean | undefined, value: T, text: (value: T) 
   process.stdout.write((json ? JSON.stringify(value) : text(value).trimEnd()) + "\n");
 }
 
+/** In a log file, work says nothing until it has taken this long: what is wrong at once is then the only line. */
+const QUIET_MS = 5000;
+
 /** Runs work with a progress bar on standard error, which is cleared whatever happens. */
 export async function withProgress<T>(work: (onProgress: OnProgress) => Promise<T>): Promise<T> {
   const bar: ProgressBar = terminalProgress();
+  const loudFrom = process.stderr.isTTY ? 0 : performance.now() + QUIET_MS;
   try {
-    return await work(bar);
+    return await work((progress) => {
+      if (performance.now() >= loudFrom) bar(progress);
+    });
   } finally {
     bar.stop();
   }
@@ -70,6 +76,40 @@ export async function stoppable<T>(work: (stopped: () => boolean) => Promise<T>)
     process.off("SIGINT", ask);
     process.off("SIGTERM", ask);
   }
+}
+
+/** The smallest run leaves about 20 MB, of encoders or of figures. */
+const LEAST_ROOM = 32 * 2 ** 20;
+
+/**
+ * Throws unless results can be kept in the folder, which need not exist yet. It is asked before the work begins, not
+ * when the work is done, and makes nothing.
+ */
+export function requireFolder(option: string, path: string, room: number = LEAST_ROOM): void {
+  let nearest = resolve(path);
+  while (!existsSync(nearest)) nearest = dirname(nearest);
+  if (!statSync(nearest).isDirectory()) throw new InputError(`${option} ${path}: expected a folder, got a file`);
+  try {
+    accessSync(nearest, constants.W_OK);
+  } catch (error) {
+    throw systemError(`${option} ${path}`, error);
+  }
+  const { blocks, bavail, bsize } = statfsSync(nearest);
+  const megabytes = (bytes: number) => (bytes / 2 ** 20).toFixed(1);
+  // Some network file systems answer 0 blocks: they do not know.
+  if (blocks > 0 && bavail * bsize < room) {
+    throw new InputError(
+      `${option} ${path}: no space left on the device: expected ${megabytes(room)} MB, got ${megabytes(bavail * bsize)}`,
+    );
+  }
+}
+
+/** As `requireFolder`, for a file that will be written. */
+export function requireFile(option: string, path: string): void {
+  if (existsSync(path) && statSync(path).isDirectory()) {
+    throw new InputError(`${option} ${path}: expected a file, got a folder`);
+  }
+  requireFolder(option, dirname(path), 0);
 }
 
 /** Options that every command which opens data takes. */

@@ -90,7 +90,7 @@ function readRows(root: string, options: FolderOptions): Row[] {
   const sources = Object.values(derive).map(({ from }) => from);
   for (const column of ["path", "modality", "class", groupColumn, ...labelColumns, ...sources]) {
     if (!header.includes(column)) {
-      throw new InputError(`${file}: expected a column "${column}", got ${header.join(", ")}`);
+      throw new InputError(`${file}: expected a column "${column}", got ${header.join(", ") || "none"}`);
     }
   }
 
