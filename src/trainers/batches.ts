@@ -40,7 +40,8 @@ export interface BatchPlan {
  */
 export function planBatches(samples: readonly Sample[], { batchSize, bucketing = "modality" }: BatchPlan) {
   const buckets = makeBuckets(samples, bucketing);
-  if (buckets.length === 0) throw new InputError("there is nothing to train on: no sample in the train split, where MRI never is");
+  if (buckets.length === 0)
+    throw new InputError("there is nothing to train on: no sample in the train split, where MRI never is");
   return {
     buckets,
     /** @param random the step's own generator */
