@@ -39,7 +39,8 @@ const REGION_COLOURS: readonly string[] = [
 /** None so dark that a black error bar would drown in it. The first pattern that fits a name decides. */
 const ENCODER_COLOURS: readonly { readonly pattern: RegExp; readonly colour: string }[] = [
   { pattern: /pixel/i, colour: "#CFCFCF" },
-  { pattern: /random|untrained/i, colour: "#9B9B9B" },
+  { pattern: /(random|untrained).*mean/i, colour: "#747474" },
+  { pattern: /random|untrained/i, colour: "#A3A3A3" },
   { pattern: /simdino/i, colour: "#7B52AB" },
   { pattern: /mae/i, colour: "#56B4E9" },
 ];
