@@ -1,0 +1,175 @@
+/**
+ * The compiled engine: a function of tensors is traced once, becomes an ONNX graph, and is run by ONNX Runtime. The
+ * same functions run eagerly; the numbers agree to rounding.
+ */
+import type { InferenceSession, Tensor } from "onnxruntime-node";
+import { array, mapValues, under, withPrefix } from "./arrays.js";
+import type { Array32, BatchArray, NamedArrays, NamedTensors } from "./arrays.js";
+import type { OnnxGraph } from "./onnx.js";
+import { lowerToOnnx } from "./onnxLower.js";
+import type { Runner, StepFunction, StepInput } from "./runner.js";
+import { createSession, loadRuntime, toOrt, type Runtime, type SessionOptions } from "./runtime.js";
+import type { TensorType } from "./shapes.js";
+import { trace } from "./trace.js";
+
+/** What compiling one graph took. */
+export interface CompileReport {
+  /** The bucket of a training step, empty for a function. */
+  readonly bucket: string;
+  readonly kernels: number;
+  readonly nodes: number;
+  readonly traceSeconds: number;
+  readonly sessionSeconds: number;
+}
+
+export interface CompileOptions extends SessionOptions {
+  readonly onCompile?: (report: CompileReport) => void;
+  /** Where ONNX Runtime comes from. */
+  readonly runtime?: () => Promise<Runtime>;
+}
+
+const SCALAR: TensorType = { shape: [], dtype: "float32" };
+
+function typeOf({ shape, data }: BatchArray): TensorType {
+  return { shape, dtype: data instanceof Int32Array ? "int32" : "float32" };
+}
+
+async function compile(
+  runtime: Runtime,
+  bucket: string,
+  f: (inputs: NamedTensors) => NamedTensors,
+  inputs: Readonly<Record<string, TensorType>>,
+  options: CompileOptions,
+): Promise<{ graph: OnnxGraph; session: InferenceSession }> {
+  const began = performance.now();
+  const traced = trace(f, inputs);
+  const graph = lowerToOnnx(traced);
+  const lowered = performance.now();
+  const session = await createSession(runtime, graph, options);
+  options.onCompile?.({
+    bucket,
+    kernels: traced.kernels.length,
+    nodes: graph.nodes.length,
+    traceSeconds: (lowered - began) / 1000,
+    sessionSeconds: (performance.now() - lowered) / 1000,
+  });
+  return { graph, session };
+}
+
+/** A function of arrays, ready to run. */
+export interface CompiledFunction {
+  /** Inputs have the shapes and types of the example; the outputs are the caller's to keep. */
+  run(inputs: Readonly<Record<string, BatchArray>>): Promise<Record<string, Array32>>;
+  dispose(): Promise<void>;
+}
+
+/**
+ * Compiles a pure function of tensors for the shapes of an example; its outputs are float tensors.
+ *
+ * Arrays that `f` turns into tensors itself, such as the parameters of a frozen encoder, become constants, which the
+ * runtime lays out for speed. Arrays that change from call to call are inputs.
+ *
+ * @throws EngineUnavailable where ONNX Runtime does not load
+ */
+export async function compileFunction(
+  f: (inputs: NamedTensors) => NamedTensors,
+  example: Readonly<Record<string, BatchArray>>,
+  options: CompileOptions = {},
+): Promise<CompiledFunction> {
+  const runtime = await (options.runtime ?? loadRuntime)();
+  const types = mapValues(example, typeOf);
+  // An output may have the name of an input; in a graph it may not.
+  const pure = (inputs: NamedTensors) => withPrefix(f(inputs), "output/");
+  const { graph, session } = await compile(runtime, "", pure, types, options);
+  return {
+    async run(inputs) {
+      for (const [name, type] of Object.entries(types)) checkType(name, type, inputs[name]);
+      const feeds = mapValues(graph.inputs, (_, name) => toOrt(runtime, inputs[name]));
+      const results = await session.run(feeds);
+      return mapValues(under(results, "output/"), ({ dims, data }) => array(dims, data as Float32Array));
+    },
+    dispose: () => session.release(),
+  };
+}
+
+function checkType(name: string, expected: TensorType, got: BatchArray | undefined): void {
+  const found = got && typeOf(got);
+  if (found && found.dtype === expected.dtype && String(found.shape) === String(expected.shape)) return;
+  const spelled = ({ shape, dtype }: TensorType) => `${dtype} [${shape}]`;
+  throw new Error(`${name}: compiled for ${spelled(expected)}, got ${found ? spelled(found) : "nothing"}`);
+}
+
+/**
+ * Runs a step function as one ONNX graph per bucket, compiled when its bucket first comes. All graphs share one state,
+ * which is kept twice: a step reads one copy and writes the other, so nothing is allocated from step to step.
+ *
+ * @throws EngineUnavailable where ONNX Runtime does not load, or rejects the graph (then from the first `step`)
+ */
+export async function compiledRunner(
+  step: StepFunction,
+  initial: NamedArrays,
+  options: CompileOptions = {},
+): Promise<Runner> {
+  const runtime = await (options.runtime ?? loadRuntime)();
+  let current = mapValues(initial, ({ shape, data }) => toOrt(runtime, array(shape, Float32Array.from(data))));
+  let spare = mapValues(initial, ({ shape }) => toOrt(runtime, array(shape)));
+  const graphs = new Map<string, Promise<{ graph: OnnxGraph; session: InferenceSession }>>();
+
+  const compiled = (input: StepInput, scalars: Readonly<Record<string, number>>) => {
+    const types = {
+      ...withPrefix(
+        mapValues(initial, ({ shape }): TensorType => ({ shape, dtype: "float32" })),
+        "state/",
+      ),
+      ...withPrefix(mapValues(input.arrays, typeOf), "batch/"),
+      ...withPrefix(
+        mapValues(scalars, () => SCALAR),
+        "scalar/",
+      ),
+    };
+    const shapes = Object.entries(input.arrays).map(([name, { shape }]) => `${name} [${shape}]`);
+    const key = JSON.stringify([input.bucket, shapes, input.grids, Object.keys(scalars)]);
+    const known = graphs.get(key);
+    if (known) return known;
+    const pure = (tensors: NamedTensors): NamedTensors => {
+      const of = (prefix: string) => under(tensors, prefix);
+      const result = step(of("state/"), of("batch/"), of("scalar/"), input.grids);
+      const lost = Object.keys(initial).filter((name) => !(name in result.state));
+      if (lost.length > 0) throw new Error(`the step leaves out ${lost.join(", ")} of the state`);
+      return { ...withPrefix(result.state, "state'/"), ...withPrefix(result.outputs, "output/") };
+    };
+    const made = compile(runtime, input.bucket, pure, types, options);
+    graphs.set(key, made);
+    return made;
+  };
+
+  return {
+    async step(input, scalars) {
+      const { graph, session } = await compiled(input, scalars);
+      const given: Record<string, Tensor> = {
+        ...withPrefix(current, "state/"),
+        ...withPrefix(
+          mapValues(input.arrays, (of) => toOrt(runtime, of)),
+          "batch/",
+        ),
+        ...withPrefix(
+          mapValues(scalars, (value) => toOrt(runtime, array([], Float32Array.of(value)))),
+          "scalar/",
+        ),
+      };
+      const feeds = mapValues(graph.inputs, (_, name) => given[name]);
+      const written = withPrefix(spare, "state'/");
+      const results = await session.run(
+        feeds,
+        mapValues(graph.outputs, (_, name) => written[name] ?? null),
+      );
+      [current, spare] = [spare, current];
+      return mapValues(under(results, "output/"), (value) => (value.data as Float32Array)[0]);
+    },
+    state: async () => mapValues(current, ({ dims, data }) => array(dims, Float32Array.from(data as Float32Array))),
+    dispose: () => {
+      for (const graph of graphs.values()) void graph.then(({ session }) => session.release());
+      graphs.clear();
+    },
+  };
+}

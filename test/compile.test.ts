@@ -1,0 +1,193 @@
+import * as tf from "@tensorflow/tfjs";
+import { beforeAll, describe, expect, test } from "vitest";
+import { mapValues, toArrays, toTensors, type NamedArrays, type NamedTensors } from "../src/engine/arrays.js";
+import { startBackend } from "../src/engine/backend.js";
+import { compiledRunner, compileFunction, type CompileReport } from "../src/engine/compile.js";
+import { eagerRunner, type Runner, type StepFunction } from "../src/engine/runner.js";
+import { EngineUnavailable, loadRuntime } from "../src/engine/runtime.js";
+import type { EncoderConfig } from "../src/encoder/config.js";
+import { sineCosine3d } from "../src/encoder/positions.js";
+import { encode, initEncoder, pool } from "../src/encoder/vit.js";
+import { Random } from "../src/random.js";
+import { initState, stepFunction } from "../src/trainers/loop.js";
+import { mae } from "../src/trainers/mae.js";
+import type { Batch, Objective } from "../src/trainers/objective.js";
+import { simdino } from "../src/trainers/simdino.js";
+import { stepScalars } from "../src/trainers/step.js";
+import { sizeOf, type Kind, type Sample, type Shape3 } from "../src/types.js";
+import { ENGINE_CASES, normal } from "./engineCases.js";
+
+/** The largest difference, against the largest number of the two arrays. */
+function distance(ours: ArrayLike<number>, theirs: ArrayLike<number>): number {
+  const [a, b] = [Array.from(ours), Array.from(theirs)];
+  const scale = Math.max(...b.map(Math.abs), 1e-30);
+  return Math.max(...a.map((x, i) => Math.abs(x - b[i]))) / scale;
+}
+
+describe("compiled and eager give the same numbers", () => {
+  beforeAll(async () => {
+    await startBackend("cpu"); // wasm lacks the sum over segments
+  });
+
+  test.each(ENGINE_CASES.map((c) => [c.title, c] as const))("%s", async (_, c) => {
+    const eager = tf.tidy(() => c.f(toTensors(c.inputs)) as unknown as tf.TensorContainer) as unknown as NamedTensors;
+    const compiled = await compileFunction(c.f, c.inputs);
+    const [theirs, ours] = [await toArrays(eager), await compiled.run(c.inputs)];
+    expect(mapValues(ours, ({ shape }) => shape)).toEqual(mapValues(theirs, ({ shape }) => [...shape]));
+    for (const [name, { data }] of Object.entries(ours)) {
+      expect(distance(data, theirs[name].data), name).toBeLessThan(1e-5);
+    }
+    await compiled.dispose();
+  });
+});
+
+const encoder: EncoderConfig = { width: 24, depth: 2, heads: 2, mlpRatio: 4, patch: [2, 8, 8], channels: 3 };
+const large: Record<Kind, Shape3> = { image: [1, 32, 32], video: [4, 32, 32], volume: [6, 32, 32] };
+const small: Record<Kind, Shape3> = { image: [1, 16, 16], video: [2, 16, 16], volume: [2, 16, 16] };
+const KINDS = ["image", "video", "volume"] as const;
+const range = { scale: [0.5, 1] as const };
+const OBJECTIVES: Record<string, () => Objective> = {
+  MAE: () => mae({ encoder, view: { ...range, size: large }, learningRate: 1e-3 }),
+  SimDINO: () =>
+    simdino({
+      encoder,
+      views: { globals: { ...range, size: large, count: 2 }, locals: { ...range, size: small, count: 2 } },
+      head: { hidden: 32, out: 16 },
+      learningRate: 1e-3,
+    }),
+};
+
+/** Waves of a length and direction that differ from sample to sample, with noise. */
+function wave(kind: Kind, seed: string): Sample {
+  const random = new Random(seed);
+  const shape = [3, ...large[kind]] as const;
+  const [along, down] = [random.uniform(0.1, 1), random.uniform(0.1, 1)];
+  const pixels = Float32Array.from({ length: sizeOf(shape) }, (_, i) => {
+    const [column, line] = [i % shape[3], Math.floor(i / shape[3]) % shape[2]];
+    return 0.5 + 0.3 * Math.sin(along * column + down * line) + 0.05 * random.uniform(-1, 1);
+  });
+  return { id: seed, pixels, shape, grey: false, kind, modality: "ct", group: seed, labels: {} };
+}
+
+const STEPS = 20;
+
+function batchOf(objective: Objective, step: number): Batch {
+  const kind = KINDS[step % KINDS.length];
+  const samples = Array.from({ length: 8 }, (_, i) => wave(kind, `${step} ${i}`));
+  return objective.collate(samples, new Random(step));
+}
+
+/** Terms of every step from `from` up to `to`. */
+async function advance(objective: Objective, runner: Runner, from: number, to: number) {
+  const terms: Record<string, number>[] = [];
+  for (let step = from; step < to; step++) {
+    const scalars = stepScalars(step, objective.schedule(step, STEPS), objective);
+    terms.push(await runner.step(batchOf(objective, step), scalars));
+  }
+  return terms;
+}
+
+describe.each(Object.entries(OBJECTIVES))("%s over 20 steps of three kinds of samples", (_, make) => {
+  beforeAll(async () => {
+    await startBackend("wasm");
+  });
+
+  const objective = make();
+  const start = initState(objective, new Random(7)).arrays;
+  const f = stepFunction(objective);
+
+  test("compiled and eager agree: every term within 1e-4, every parameter within 1e-3", async () => {
+    const reports: CompileReport[] = [];
+    const compiled = await compiledRunner(f, start, { onCompile: (report) => reports.push(report) });
+    const eager = eagerRunner(f, start);
+    const ours = await advance(objective, compiled, 0, STEPS);
+    const theirs = await advance(objective, eager, 0, STEPS);
+    ours.forEach((terms, step) => {
+      for (const [name, value] of Object.entries(terms)) {
+        expect(Math.abs(value / theirs[step][name] - 1), `${name} of step ${step}`).toBeLessThan(1e-4);
+      }
+    });
+    expect(theirs[STEPS - 1].loss).toBeLessThan(theirs[0].loss);
+    const [mine, yours] = [await compiled.state(), await eager.state()];
+    expect(Object.keys(mine)).toEqual(Object.keys(start));
+    for (const [name, { data, shape }] of Object.entries(mine)) {
+      expect(shape).toEqual(start[name].shape);
+      // Softmax does not see the biases of keys: their gradient is rounding, which AdamW blows up to whole steps.
+      const d = name.endsWith("qkv.bias") ? shape[0] / 3 : 0;
+      const seen = (values: Float32Array) => values.filter((_, i) => i < d || i >= 2 * d);
+      if (/^(params|teacher)/.test(name)) {
+        const [a, b] = [seen(data), seen(yours[name].data)];
+        const worst = a.reduce((most, x, i) => Math.max(most, Math.abs(x - b[i])), 0);
+        expect(worst, name).toBeLessThan(1e-3);
+      }
+    }
+    expect(reports.length).toBe(KINDS.length);
+    compiled.dispose();
+    eager.dispose();
+  });
+
+  test("two runs with two threads give the same bits, also where one goes on from the other's state", async () => {
+    const run = async (from: number, to: number, state: NamedArrays) => {
+      const runner = await compiledRunner(f, state, { threads: 2 });
+      const terms = await advance(objective, runner, from, to);
+      const after = await runner.state();
+      runner.dispose();
+      return { terms, after };
+    };
+    const through = await run(0, 6, start);
+    const half = await run(0, 3, start);
+    const resumed = await run(3, 6, half.after);
+    expect([...half.terms, ...resumed.terms]).toEqual(through.terms);
+    expect(resumed.after).toEqual(through.after);
+  });
+});
+
+test("the state that is handed in and the state that is handed out are copies", async () => {
+  const step: StepFunction = ({ w }, { x }) => ({ state: { w: tf.add(w, x) }, outputs: { sum: tf.sum(w) } });
+  const start = { w: { shape: [2], data: Float32Array.of(1, 2) } };
+  const runner = await compiledRunner(step, start);
+  const input = { bucket: "one", arrays: { x: normal("x", 2) }, grids: {} };
+  const before = await runner.state();
+  expect(await runner.step(input, {})).toEqual({ sum: 3 });
+  await runner.step(input, {});
+  expect([...start.w.data, ...before.w.data]).toEqual([1, 2, 1, 2]);
+  expect((await runner.state()).w.data[0]).toBeCloseTo(1 + 2 * input.arrays.x.data[0], 5);
+  runner.dispose();
+});
+
+test("a state that a step hands on as it is stays as it is, and what it leaves out is an error", async () => {
+  const start = { a: { shape: [1], data: Float32Array.of(5) }, b: { shape: [1], data: Float32Array.of(7) } };
+  const input = { bucket: "", arrays: {}, grids: {} };
+  const same = await compiledRunner(({ a, b }) => ({ state: { a, b: tf.neg(b) }, outputs: {} }), start);
+  for (let i = 0; i < 3; i++) await same.step(input, {});
+  expect(mapValues(await same.state(), ({ data }) => data[0])).toEqual({ a: 5, b: -7 });
+  same.dispose();
+  const forgetful = await compiledRunner(({ a }) => ({ state: { a }, outputs: {} }), start);
+  await expect(forgetful.step(input, {})).rejects.toThrow(/leaves out b of the state/);
+});
+
+test("a frozen encoder, compiled with its parameters as constants, embeds as the eager one does", async () => {
+  const frozen = initEncoder(encoder, new Random(3));
+  const grid: Shape3 = [2, 4, 4];
+  const embed = ({ patches }: NamedTensors): NamedTensors => {
+    const positions = tf.tensor(sineCosine3d(grid, encoder.width), [sizeOf(grid), encoder.width]);
+    const tokens = encode(toTensors(frozen.params), encoder, patches, positions);
+    return { cls: pool(tokens, "cls"), mean: pool(tokens, "mean") };
+  };
+  const patches = normal("patches", 4, sizeOf(grid), 2 * 8 * 8 * 3);
+  const compiled = await compileFunction(embed, { patches });
+  const eager = tf.tidy(() => embed(toTensors({ patches })) as unknown as tf.TensorContainer);
+  const [ours, theirs] = [await compiled.run({ patches }), await toArrays(eager as unknown as NamedTensors)];
+  for (const name of ["cls", "mean"]) expect(distance(ours[name].data, theirs[name].data)).toBeLessThan(1e-5);
+  await expect(compiled.run({ patches: normal("fewer", 3, 32, 384) })).rejects.toThrow(
+    "patches: compiled for float32 [4,32,384], got float32 [3,32,384]",
+  );
+  await compiled.dispose();
+});
+
+test("without ONNX Runtime there is one line that says so", async () => {
+  const missing = () => Promise.reject(new EngineUnavailable("the compiled engine needs onnxruntime-node, which …"));
+  const refused = compiledRunner(() => ({ state: {}, outputs: {} }), {}, { runtime: missing });
+  await expect(refused).rejects.toThrow(EngineUnavailable);
+  expect(typeof (await loadRuntime()).InferenceSession.create).toBe("function");
+});
