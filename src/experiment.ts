@@ -8,6 +8,7 @@ import type { SkippedFile } from "./datasets/dataset.js";
 import { openDataset, type OpenDataset } from "./datasets/open.js";
 import { embeddingSet, pixelEmbeddings, saveEmbeddings, type EmbeddingSet } from "./embeddings.js";
 import { embedVectors } from "./encoder/embed.js";
+import type { Engine } from "./engine/engine.js";
 import { initEncoder, type Encoder, type Pooling } from "./encoder/vit.js";
 import { encoderOf, objectiveOf, type Preset } from "./presets.js";
 import { Random } from "./random.js";
@@ -55,6 +56,7 @@ export async function loadData(name: string, options: DataOptions = {}): Promise
 }
 
 export interface PretrainRun {
+  readonly engine?: Engine;
   readonly folder: string;
   readonly seed: number;
   readonly resume?: boolean;
@@ -68,13 +70,14 @@ export async function* pretrainMethod(
   method: Method,
   preset: Preset,
   data: ExperimentData,
-  { folder, seed, resume, steps = preset[method].steps, saveEvery }: PretrainRun,
+  { engine, folder, seed, resume, steps = preset[method].steps, saveEvery }: PretrainRun,
 ): AsyncGenerator<TrainEvent, Encoder, void> {
   const objective = objectiveOf(method, preset, data.entry.preprocessing);
   const { batchSize } = preset[method];
   const settings = { seed, data: data.name, samples: data.train.length, training: preset[method] };
   const random = new Random(seed).fork(method);
-  return yield* pretrain(objective, data.train, { folder, steps, batchSize, random, settings, resume, saveEvery });
+  const options = { engine, folder, steps, batchSize, random, settings, resume, saveEvery };
+  return yield* pretrain(objective, data.train, options);
 }
 
 /** The encoder before any training: the baseline that every trained one has to beat. */
@@ -113,11 +116,11 @@ export async function embedEvaluation(
   role: NamedEmbeddings["role"],
   encoder: Encoder,
   data: ExperimentData,
-  onProgress?: OnProgress,
+  { engine, onProgress }: { readonly engine?: Engine; readonly onProgress?: OnProgress } = {},
 ): Promise<NamedEmbeddings[]> {
   const samples = evaluationSamples(data);
   const labelled: OnProgress | undefined = onProgress && ((p) => onProgress({ ...p, label: `embed, ${name}` }));
-  const vectors = await embedVectors(encoder, samples, { onProgress: labelled });
+  const vectors = await embedVectors(encoder, samples, { engine, onProgress: labelled });
   return (["cls", "mean"] as const).map((pooling) => ({
     name: `${name}, ${pooling === "cls" ? "CLS" : "mean"}`,
     role,

@@ -26,6 +26,7 @@ export { sineCosine3d } from "./encoder/positions.js";
 export { initEncoder } from "./encoder/vit.js";
 export type { Encoder, Pooling } from "./encoder/vit.js";
 export { startBackend } from "./engine/backend.js";
+export { startEngine } from "./engine/engine.js";
 
 // trainers
 export { train, trainedEncoder } from "./trainers/loop.js";

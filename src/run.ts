@@ -3,7 +3,7 @@ import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { loadEmbeddings } from "./embeddings.js";
 import type { Encoder } from "./encoder/vit.js";
-import { startBackend } from "./engine/backend.js";
+import { startEngine, type Engine } from "./engine/engine.js";
 import {
   embeddingsPath,
   embedEvaluation,
@@ -33,6 +33,8 @@ export interface RunOptions extends DataOptions {
   readonly runs?: string;
   /** Go on with a run that was stopped, or use one that is complete; otherwise it starts afresh. */
   readonly resume?: boolean;
+  /** Default: `startEngine()`. */
+  readonly engine?: Engine;
   /** Asked after every step: true stops the run, which can be resumed. */
   readonly stopped?: () => boolean;
 }
@@ -68,21 +70,25 @@ export async function runExperiment(options: RunOptions): Promise<ExperimentRun>
     throw new InputError(`${data.name}: expected samples in the splits gallery and query, found none`);
   }
   if (!options.resume && existsSync(folder)) rmSync(folder, { recursive: true });
-  const backend = await startBackend();
+  const engine = options.engine ?? (await startEngine());
 
   const encoders: [name: string, role: NamedEmbeddings["role"], encoder: Encoder][] = [
     ["untrained", "untrained", untrainedEncoder(preset, seed)],
   ];
   for (const method of METHODS) {
-    encoders.push([METHOD_NAMES[method], "trained", await pretrainFully(method, data, options, join(folder, method))]);
+    encoders.push([
+      METHOD_NAMES[method],
+      "trained",
+      await pretrainFully(method, data, { ...options, engine }, join(folder, method)),
+    ]);
   }
   const embeddings = [embedPixels(data)];
   for (const [name, role, encoder] of encoders) {
-    embeddings.push(...(await embedEvaluation(name, role, encoder, data, onProgress)));
+    embeddings.push(...(await embedEvaluation(name, role, encoder, data, { engine, onProgress })));
   }
   saveAll(join(folder, "embeddings"), embeddings);
   const logs = { mae: readLog(join(folder, "mae")), simdino: readLog(join(folder, "simdino")) };
-  return { preset: options.preset, seed, folder, data, logs, embeddings, engine: `eager ${backend.name}` };
+  return { preset: options.preset, seed, folder, data, logs, embeddings, engine: engine.description };
 }
 
 async function pretrainFully(
@@ -93,7 +99,12 @@ async function pretrainFully(
 ): Promise<Encoder> {
   const preset = presetOf(options.preset);
   const total = preset[method].steps;
-  const run = pretrainMethod(method, preset, data, { folder, seed: options.seed, resume: options.resume });
+  const run = pretrainMethod(method, preset, data, {
+    engine: options.engine,
+    folder,
+    seed: options.seed,
+    resume: options.resume,
+  });
   try {
     for (;;) {
       const next = await run.next();

@@ -4,14 +4,16 @@ import { Option, type Command } from "commander";
 import { saveEmbeddings } from "../embeddings.js";
 import { loadEncoder } from "../encoder/checkpoint.js";
 import { POOLINGS, type Pooling } from "../encoder/vit.js";
-import { startBackend } from "../engine/backend.js";
+import type { EngineName } from "../engine/engine.js";
 import { embedEvaluation, embedPixels, loadData, pretrainMethod, untrainedEncoder } from "../experiment.js";
 import { METHODS, presetOf } from "../presets.js";
 import type { Method } from "../trainers/objective.js";
 import { InputError } from "../types.js";
 import {
   answer,
+  chooseEngine,
   dataOptions,
+  engineOption,
   Interrupted,
   jsonOption,
   positiveInteger,
@@ -31,6 +33,7 @@ interface PretrainOptions {
   readonly saveEvery: number;
   readonly seed: number;
   readonly resume?: boolean;
+  readonly engine?: EngineName;
   readonly json?: boolean;
   readonly catalog?: string;
   readonly cache?: string;
@@ -43,6 +46,7 @@ interface EmbedOptions {
   readonly out: string;
   readonly pooling?: Pooling;
   readonly seed?: number;
+  readonly engine?: EngineName;
   readonly json?: boolean;
   readonly catalog?: string;
   readonly cache?: string;
@@ -62,6 +66,7 @@ export function addModelCommands(m3ret: Command): void {
     .option("--save-every <N>", "steps between states that --resume can go on from", positiveInteger("save-every"), 50)
     .option("--seed <N>", "of every random choice", wholeNumber("seed"), 7)
     .option("--resume", "go on where the run in DIR stopped")
+    .addOption(engineOption())
     .addOption(jsonOption())
     .action(runPretrain);
   dataOptions(m3ret.command("embed"))
@@ -78,6 +83,7 @@ export function addModelCommands(m3ret: Command): void {
       wholeNumber("seed"),
     )
     .requiredOption("--out <FILE>", "an .npz that numpy opens")
+    .addOption(engineOption())
     .addOption(jsonOption())
     .action(runEmbed);
 }
@@ -86,14 +92,14 @@ async function runPretrain(options: PretrainOptions): Promise<void> {
   const { method, out, seed, resume, steps, saveEvery } = options;
   const preset = presetOf(options.preset);
   requireFolder("--out", out);
-  const backend = await startBackend();
+  const engine = await chooseEngine(options.engine);
   const result = await stoppable((stopped) =>
     withProgress(async (onProgress) => {
       const dataName = options.data ?? preset.data;
       const { catalog: catalogFile, cache: cacheDir } = options;
       const data = await loadData(dataName, { catalogFile, cacheDir, seed, onProgress });
       const total = steps ?? preset[method].steps;
-      const run = pretrainMethod(method, preset, data, { folder: out, seed, resume, steps, saveEvery });
+      const run = pretrainMethod(method, preset, data, { engine, folder: out, seed, resume, steps, saveEvery });
       let last: number | null = null;
       try {
         for (let next = await run.next(); !next.done; next = await run.next()) {
@@ -113,7 +119,7 @@ async function runPretrain(options: PretrainOptions): Promise<void> {
         out,
         steps: total,
         loss: last,
-        engine: backend.name,
+        engine: engine.description,
         samples: data.train.length,
       };
     }),
@@ -121,7 +127,7 @@ async function runPretrain(options: PretrainOptions): Promise<void> {
   answer(options.json, result, ({ steps, loss }) =>
     loss === null
       ? `${out}: ${method} had done its ${steps} steps already`
-      : `${out}: ${method}, ${steps} steps, loss ${loss.toFixed(4)} (${backend.name})`,
+      : `${out}: ${method}, ${steps} steps, loss ${loss.toFixed(4)} (${engine.description})`,
   );
 }
 
@@ -136,7 +142,7 @@ async function runEmbed(options: EmbedOptions): Promise<void> {
   const loaded = named ? null : loadEncoder(options.encoder);
   // Another seed is another split: the encoder would be judged on patients that it was trained on.
   const seed = options.seed ?? Number(loaded?.provenance.seed ?? 7);
-  await startBackend();
+  const engine = await chooseEngine(options.engine);
   const set = await withProgress(async (onProgress) => {
     const dataName = options.data ?? preset.data;
     const { catalog: catalogFile, cache: cacheDir } = options;
@@ -146,7 +152,7 @@ async function runEmbed(options: EmbedOptions): Promise<void> {
     const method = String(loaded?.provenance.method ?? "untrained");
     const pooling = options.pooling ?? (method === "mae" ? "mean" : "cls");
     const role = loaded ? "trained" : "untrained";
-    const both = await embedEvaluation(method, role, encoder, data, onProgress);
+    const both = await embedEvaluation(method, role, encoder, data, { engine, onProgress });
     return both.find((one) => one.pooling === pooling)!.set;
   });
   if (set.n === 0)

@@ -2,11 +2,14 @@
 import type { Command } from "commander";
 import { toText } from "../analysis/tables.js";
 import type { Claim } from "../claims.js";
+import type { EngineName } from "../engine/engine.js";
 import { presetOf } from "../presets.js";
 import { reproduce, runNotebooks, type Reproduction } from "../reproduce.js";
 import { Stopped } from "../run.js";
 import {
   answer,
+  chooseEngine,
+  engineOption,
   dataOptions,
   Interrupted,
   jsonOption,
@@ -24,6 +27,7 @@ interface ReproduceArguments {
   readonly seed: number;
   readonly resume?: boolean;
   readonly notebooks: boolean;
+  readonly engine?: EngineName;
   readonly json?: boolean;
   readonly catalog?: string;
   readonly cache?: string;
@@ -39,6 +43,7 @@ export function addReproduce(m3ret: Command): void {
     .option("--seed <N>", "of every random choice", wholeNumber("seed"), 7)
     .option("--resume", "go on with a stopped run, or use a complete one")
     .option("--no-notebooks", "leave the notebooks out")
+    .addOption(engineOption())
     .addOption(jsonOption())
     .action(run);
   m3ret
@@ -73,10 +78,11 @@ async function run(options: ReproduceArguments): Promise<void> {
   requireFolder("--out", options.out);
   requireFolder("--runs", options.runs);
   const { catalog: catalogFile, cache: cacheDir, ...rest } = options;
+  const engine = await chooseEngine(options.engine);
   const reproduction = await stoppable((stopped) =>
     withProgress(async (onProgress) => {
       try {
-        return await reproduce({ ...rest, catalogFile, cacheDir, onProgress, stopped });
+        return await reproduce({ ...rest, engine, catalogFile, cacheDir, onProgress, stopped });
       } catch (error) {
         throw error instanceof Stopped ? new Interrupted(error.message) : error;
       }

@@ -7,7 +7,6 @@ import { readFile } from "../datasets/read.js";
 import { loadEncoder } from "../encoder/checkpoint.js";
 import { embedVectors } from "../encoder/embed.js";
 import type { Pooling } from "../encoder/vit.js";
-import { startBackend } from "../engine/backend.js";
 import { entryOf, loadCatalog, unlistedFolder } from "../datasets/catalog.js";
 import { Random } from "../random.js";
 import { evaluateRetrieval, type RetrievalReport } from "../retrieval/protocol.js";
@@ -143,7 +142,6 @@ async function vectorOf(sample: ReturnType<typeof prepareSample>, index: Embeddi
   if (model.config.width !== index.d) {
     throw new InputError(`--encoder ${encoder}: gives vectors of ${model.config.width}, the index holds ${index.d}`);
   }
-  await startBackend();
   const pooling = (index.meta.pooling ?? "cls") as Pooling;
   return (await embedVectors(model, [sample]))[pooling];
 }

@@ -3,12 +3,25 @@ import { accessSync, constants, existsSync, statfsSync, statSync } from "node:fs
 import { dirname, resolve } from "node:path";
 import { Option, type Command } from "commander";
 import { systemError } from "../files.js";
+import { ENGINES, startEngine, type Engine, type EngineName } from "../engine/engine.js";
 import { InputError, type OnProgress } from "../types.js";
 import { terminalProgress, type ProgressBar } from "../progress.js";
 
 /** Work that Ctrl-C ended after it had put itself in order. */
 export class Interrupted extends Error {
   override readonly name = "Interrupted";
+}
+
+/** `--engine compiled|eager` */
+export function engineOption(): Option {
+  return new Option("--engine <NAME>", "compiled (default where ONNX Runtime loads) or eager").choices(ENGINES);
+}
+
+/** Starts the engine, and says on standard error what was passed over and why. */
+export async function chooseEngine(name: EngineName | undefined): Promise<Engine> {
+  const engine = await startEngine(name);
+  if (engine.notes.length > 0) process.stderr.write(`engine: ${engine.description}; ${engine.notes.join("; ")}\n`);
+  return engine;
 }
 
 /** `--json`: one JSON object on stdout and nothing else. */

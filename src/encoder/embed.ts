@@ -1,12 +1,15 @@
 /** Samples to vectors with a frozen encoder. */
 import * as tf from "@tensorflow/tfjs";
-import { toTensors } from "../engine/arrays.js";
+import { toTensors, type NamedTensors } from "../engine/arrays.js";
+import { startEngine, type Engine } from "../engine/engine.js";
 import { sizeOf, type OnProgress, type Sample, type Shape3 } from "../types.js";
 import { sineCosine3d } from "./positions.js";
 import { stackTokens, tokenGrid } from "./tokens.js";
 import { encode, pool, type Encoder, type Pooling } from "./vit.js";
 
 export interface EmbedOptions {
+  /** Default: `startEngine()`. */
+  readonly engine?: Engine;
   readonly batchSize?: number;
   readonly onProgress?: OnProgress;
 }
@@ -16,54 +19,55 @@ export type Vectors = Readonly<Record<Pooling, Float32Array>>;
 
 /**
  * Runs the encoder over whole samples, no crop and no chance. Samples may differ in shape: they are batched by shape
- * and put back in order.
+ * and put back in order. The last batch of a shape is filled up with its first sample, so that one graph serves all.
  *
  * @returns CLS and mean-pooled vectors of one pass, not normalised
  */
 export async function embedVectors(
   encoder: Encoder,
   samples: readonly Sample[],
-  { batchSize = 32, onProgress }: EmbedOptions = {},
+  { engine, batchSize = 32, onProgress }: EmbedOptions = {},
 ): Promise<Vectors> {
+  const { prepare } = engine ?? (await startEngine());
   const d = encoder.config.width;
   const out = { cls: new Float32Array(samples.length * d), mean: new Float32Array(samples.length * d) };
-  const params = toTensors(encoder.params);
   let done = 0;
-  for (const rows of batchesByShape(samples, batchSize)) {
+  for (const rows of rowsByShape(samples)) {
     const size = samples[rows[0]].shape.slice(1) as unknown as Shape3;
-    const { shape, data } = stackTokens(
-      rows.map((row) => samples[row].pixels),
-      size,
-      encoder.config,
-    );
-    const grid = tokenGrid(size, encoder.config);
-    const pooled = tf.tidy(() => {
-      const positions = tf.tensor(sineCosine3d(grid, d), [sizeOf(grid), d]);
-      const tokens = encode(params, encoder.config, tf.tensor(data, shape), positions);
-      return { cls: pool(tokens, "cls"), mean: pool(tokens, "mean") };
-    });
-    for (const name of ["cls", "mean"] as const) {
-      const values = await pooled[name].data();
-      rows.forEach((row, i) => out[name].set(values.subarray(i * d, (i + 1) * d), row * d));
+    const b = Math.min(batchSize, rows.length);
+    const tokensOf = (of: readonly number[]) => {
+      const full = Array.from({ length: b }, (_, i) => samples[of[i] ?? of[0]].pixels);
+      return { patches: stackTokens(full, size, encoder.config) };
+    };
+    const f = await prepare((inputs) => bothPoolings(encoder, inputs, tokenGrid(size, encoder.config)), tokensOf(rows));
+    for (let from = 0; from < rows.length; from += b) {
+      const part = rows.slice(from, from + b);
+      const vectors = await f.run(tokensOf(part));
+      for (const name of ["cls", "mean"] as const) {
+        part.forEach((row, i) => out[name].set(vectors[name].data.subarray(i * d, (i + 1) * d), row * d));
+      }
+      done += part.length;
+      onProgress?.({ label: "embed", done, total: samples.length });
     }
-    tf.dispose(pooled);
-    done += rows.length;
-    onProgress?.({ label: "embed", done, total: samples.length });
+    await f.dispose();
   }
-  tf.dispose(params);
   return out;
 }
 
-/** Row numbers of samples, in batches of one shape. */
-function batchesByShape(samples: readonly Sample[], batchSize: number): number[][] {
+/** The encoder's parameters become constants of the graph: a frozen encoder does not change. */
+function bothPoolings({ config, params }: Encoder, { patches }: NamedTensors, grid: Shape3): NamedTensors {
+  const positions = tf.tensor(sineCosine3d(grid, config.width), [sizeOf(grid), config.width]);
+  const tokens = encode(toTensors(params), config, patches, positions);
+  return { cls: pool(tokens, "cls"), mean: pool(tokens, "mean") };
+}
+
+/** Row numbers of samples, those of one shape together. */
+function rowsByShape(samples: readonly Sample[]): number[][] {
   const byShape = new Map<string, number[]>();
   samples.forEach(({ shape }, row) => {
-    const key = shape.join();
-    byShape.set(key, [...(byShape.get(key) ?? []), row]);
+    const rows = byShape.get(shape.join());
+    if (rows) rows.push(row);
+    else byShape.set(shape.join(), [row]);
   });
-  return [...byShape.values()].flatMap((rows) =>
-    Array.from({ length: Math.ceil(rows.length / batchSize) }, (_, i) =>
-      rows.slice(i * batchSize, (i + 1) * batchSize),
-    ),
-  );
+  return [...byShape.values()];
 }

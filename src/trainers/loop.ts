@@ -1,6 +1,7 @@
 /** The training loop: it yields, and whoever asked decides whether to print, plot, save or stop. */
 import { under, withPrefix, type NamedArrays } from "../engine/arrays.js";
-import { eagerRunner, type StepFunction } from "../engine/runner.js";
+import { startEngine, type Engine } from "../engine/engine.js";
+import type { StepFunction } from "../engine/runner.js";
 import type { Encoder } from "../encoder/vit.js";
 import { Random } from "../random.js";
 import type { Sample } from "../types.js";
@@ -12,6 +13,8 @@ import { stepScalars, trainingStep, type StepScalars } from "./step.js";
 export interface TrainOptions extends BatchPlan {
   readonly steps: number;
   readonly random: Random;
+  /** Default: `startEngine()`. */
+  readonly engine?: Engine;
   /** Where to go on; a fresh start without it. */
   readonly start?: TrainState;
 }
@@ -76,7 +79,8 @@ export async function* train(
   const start = options.start ?? initState(objective, options.random);
   const root = new Random(start.random);
   const plan = planBatches(samples, options);
-  const runner = eagerRunner(stepFunction(objective), start.arrays);
+  const engine = options.engine ?? (await startEngine());
+  const runner = await engine.runner(stepFunction(objective), start.arrays);
   try {
     for (let step = start.step; step < options.steps; step++) {
       const began = performance.now();
@@ -85,6 +89,7 @@ export async function* train(
       const collated = performance.now();
       const schedule = objective.schedule(step, options.steps);
       const terms = await runner.step(batch, stepScalars(step, schedule, objective));
+      await new Promise((resolve) => setImmediate(resolve)); // lets signals through: WebAssembly computes in this thread
       yield {
         step,
         terms,

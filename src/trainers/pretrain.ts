@@ -1,7 +1,8 @@
 /** A pretraining run in a folder: log, resumable state, and the encoder at the end. */
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { saveEncoder, type Provenance } from "../encoder/checkpoint.js";
+import { startEngine, type Engine } from "../engine/engine.js";
+import { saveEncoder } from "../encoder/checkpoint.js";
 import type { Encoder } from "../encoder/vit.js";
 import { readBytes, writeAtomic } from "../files.js";
 import type { Random } from "../random.js";
@@ -18,6 +19,8 @@ export interface PretrainOptions extends BatchPlan {
   readonly folder: string;
   readonly steps: number;
   readonly random: Random;
+  /** Default: `startEngine()`. Engines agree to rounding only, so a run goes on with the one it started on. */
+  readonly engine?: Engine;
   /** What the run's losses depend on besides the code: data, sizes, rates. Stored, and compared on resuming. */
   readonly settings: Readonly<Record<string, unknown>>;
   /** Go on from the folder's state where there is one; otherwise the folder must not hold a run. */
@@ -51,7 +54,9 @@ export async function* pretrain(
 ): AsyncGenerator<TrainEvent, Encoder, void> {
   const { folder, steps, settings, saveEvery = 50 } = options;
   const [statePath, logPath] = [join(folder, STATE), join(folder, LOG)];
+  const engine = options.engine ?? (await startEngine());
   const identity = {
+    engine: engine.name,
     method: objective.method,
     encoder: objective.encoder,
     steps,
@@ -76,7 +81,7 @@ export async function* pretrain(
     saveState(statePath, last, identity);
   };
   // Not `for await`: leaving that would free the run's state before it is saved.
-  const events = train(objective, samples, { ...options, start });
+  const events = train(objective, samples, { ...options, engine, start });
   try {
     for (let next = await events.next(); !next.done; next = await events.next()) {
       newest = next.value;
@@ -90,8 +95,7 @@ export async function* pretrain(
   }
   if (!last || last.step !== steps) throw new InputError(`${folder}: the run stopped before step ${steps}`);
   const encoder = trainedEncoder(objective, last);
-  const provenance: Provenance = { ...identity, seconds: log.reduce((sum, line) => sum + line.secondsPerStep, 0) };
-  saveEncoder(folder, encoder, provenance);
+  saveEncoder(folder, encoder, identity); // the same run gives the same bytes: times stand in the log
   return encoder;
 }
 
