@@ -1,6 +1,7 @@
 /** A contact sheet: many samples at a glance, in a grid with names, as one PNG. */
 import { createCanvas, type Canvas, type SKRSContext2D } from "@napi-rs/canvas";
-import { InputError, type Decoded } from "../types.js";
+import type { DataRecord, Dataset } from "../datasets/dataset.js";
+import { InputError, type Decoded, type Modality } from "../types.js";
 
 export interface ContactSheetOptions {
   readonly title?: string;
@@ -15,6 +16,61 @@ export interface ContactSheetOptions {
   readonly tile?: number;
 }
 
+/** The pictures of some patients: a row per patient, a column per modality. */
+export interface PatientRows {
+  readonly groups: readonly string[];
+  readonly rows: readonly (readonly Decoded[])[];
+  /** One label of each patient, and another, such as region and finding. */
+  readonly titles: readonly string[];
+  readonly notes: readonly string[];
+}
+
+/**
+ * Reads what a sheet of patients shows: every modality of each group, in the order given. Without `groups`, the first
+ * `count` groups that have all modalities, each with another value of the title's label while there are such.
+ *
+ * @throws InputError where a group lacks a modality, or no group has all
+ */
+export async function patientRows(
+  dataset: Dataset,
+  modalities: readonly Modality[],
+  options: {
+    readonly groups?: readonly string[];
+    readonly count?: number;
+    readonly title?: string;
+    readonly note?: string;
+  } = {},
+): Promise<PatientRows> {
+  const { count = 6, title = "region", note = "finding" } = options;
+  const byGroup = new Map<string, DataRecord[]>();
+  for (const record of dataset.records) byGroup.set(record.group, [...(byGroup.get(record.group) ?? []), record]);
+  const recordsOf = (group: string) =>
+    modalities.map((modality) => byGroup.get(group)?.find((record) => record.modality === modality));
+  const complete = [...byGroup.keys()].filter((group) => !recordsOf(group).includes(undefined));
+  const labelOf = (group: string, label: string): string => byGroup.get(group)?.[0]?.labels[label] ?? "";
+
+  const seen = new Set<string>();
+  const fresh = complete.filter((group) => !seen.has(labelOf(group, title)) && seen.add(labelOf(group, title)));
+  const others = complete.filter((group) => !fresh.includes(group));
+  const groups = options.groups ?? [...fresh, ...others].slice(0, count);
+  if (groups.length === 0) throw new InputError(`${dataset.name}: no group has all of ${modalities.join(", ")}`);
+
+  const rows: Decoded[][] = [];
+  for (const group of groups) {
+    const row: Decoded[] = [];
+    for (const [m, record] of recordsOf(group).entries()) {
+      if (!record) throw new InputError(`${dataset.name}: ${group} has no ${modalities[m]}`);
+      row.push(await dataset.read(record));
+    }
+    rows.push(row);
+  }
+  const noteOf = (group: string): string => {
+    const [what, size] = [labelOf(group, note), labelOf(group, "size")];
+    return size === "small" || size === "large" ? `${what}, ${size}` : what === "none" ? "no finding" : what;
+  };
+  return { groups, rows, titles: groups.map((group) => labelOf(group, title)), notes: groups.map(noteOf) };
+}
+
 /** Grey values between which a picture is shown: darker is black, brighter is white. */
 export interface DisplayWindow {
   readonly low: number;
@@ -22,16 +78,11 @@ export interface DisplayWindow {
 }
 
 /**
- * The window that a reader would choose first: for CT level 50 HU, width 450 HU (soft tissue), or level 350 HU, width
- * 1500 HU (bone) where bone (over 200 HU) is more than a sixth of the body (over −300 HU); the whole range for what is
- * stored as uint8; the 0.5th to the 99.5th percentile for anything else.
+ * For CT level 125 HU, width 750 HU: wide enough to tell marrow from cortex, narrow enough to tell fat from muscle. The
+ * whole range for what is stored as uint8; the 0.5th to the 99.5th percentile for anything else.
  */
 export function displayWindow(decoded: Decoded): DisplayWindow {
-  if (decoded.modality === "ct") {
-    const body = decoded.pixels.reduce((n, hu) => n + (hu > -300 ? 1 : 0), 0);
-    const bone = decoded.pixels.reduce((n, hu) => n + (hu > 200 ? 1 : 0), 0);
-    return bone > body / 6 ? { low: -400, high: 1100 } : { low: -175, high: 275 };
-  }
+  if (decoded.modality === "ct") return { low: -250, high: 500 };
   if (decoded.dtype === "uint8") return { low: 0, high: 255 };
   const sorted = decoded.pixels.slice().sort();
   const at = (p: number): number => sorted[Math.min(sorted.length - 1, Math.floor(p * sorted.length))];
@@ -117,7 +168,7 @@ function drawTile(pen: SKRSContext2D, decoded: Decoded, x: number, y: number, ti
   pen.imageSmoothingQuality = "high";
   if (decoded.kind === "video" && depth >= 4) {
     const strip = tile / 4;
-    place(pen, picture(decoded, Math.floor(depth / 2), window), x + strip / 2, y, tile - strip);
+    place(pen, picture(decoded, Math.floor((depth - 1) / 2), window), x + strip / 2, y, tile - strip);
     for (let k = 0; k < 4; k++) {
       place(
         pen,
@@ -128,7 +179,7 @@ function drawTile(pen: SKRSContext2D, decoded: Decoded, x: number, y: number, ti
       );
     }
   } else {
-    place(pen, picture(decoded, Math.floor(depth / 2), window), x, y, tile);
+    place(pen, picture(decoded, Math.floor((depth - 1) / 2), window), x, y, tile);
   }
   pen.restore();
 }

@@ -53,7 +53,7 @@ export function anatomyOf(patient: Patient): Anatomy {
 
   const random = new Random(`${patient.seed} ${patient.region}`);
   const body = random.fork("body");
-  const size = body.uniform(0.86, 1.1);
+  const size = plan.enlarge * body.uniform(0.82, 1.12);
   const scale: Vec3 = [
     size * body.uniform(0.94, 1.06),
     size * body.uniform(0.95, 1.05),
@@ -66,15 +66,19 @@ export function anatomyOf(patient: Patient): Anatomy {
   const tint = Float32Array.from({ length: 32 }, () => body.uniform(-6, 6));
 
   const lesion = lesionOf(patient, random.fork("lesion"));
-  const painter = new Painter(plan.halfDepth, { scale, shift, bend: 0.05, mirrored }, random.fork("bend"));
+  const painter = new Painter(
+    plan.halfDepth * plan.enlarge,
+    { scale, shift, bend: 0.05, mirrored },
+    random.fork("bend"),
+  );
   const focus = plan.draw(painter, random.fork("organs"), lesion, { fat });
 
   const anatomy: Anatomy = {
     labels: painter.labels,
     shape: [painter.nz, painter.ny, painter.nx],
     pitch: PITCH,
-    halfCm: plan.halfCm,
-    halfDepth: plan.halfDepth,
+    halfCm: plan.halfCm / plan.enlarge,
+    halfDepth: plan.halfDepth * plan.enlarge,
     focusY: focus * scale[1] + shift[1],
     hounsfield: (tissue, label) =>
       label === CORTEX || label === SPONGY

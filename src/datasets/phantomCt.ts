@@ -2,7 +2,7 @@
 import type { Random } from "../random.js";
 import type { Decoded } from "../types.js";
 import type { Anatomy } from "./phantomAnatomy.js";
-import { boxBlur, clamp } from "./phantomMath.js";
+import { boxBlur, clamp, quantise } from "./phantomMath.js";
 import { TISSUES, tissueTable } from "./phantomTissue.js";
 import { drawStack, resample, stackOrientation, stackPoint, stackSpacing, type PictureSpec } from "./phantomView.js";
 
@@ -31,7 +31,7 @@ export function simulateCt(anatomy: Anatomy, random: Random, spec: PictureSpec):
   const table = hounsfieldTable(anatomy, iodine);
   const values = resample(anatomy, table, stack, spec);
   const paths = lateralPaths(anatomy, table);
-  const couchY = paths.back + random.uniform(0.03, 0.08);
+  const couchY = 0.94 * anatomy.halfDepth + random.uniform(-0.04, 0.02);
   const streakRow = Float32Array.from(paths.water, () => random.normal());
   const [nz, ny] = anatomy.shape;
 
@@ -46,12 +46,12 @@ export function simulateCt(anatomy: Anatomy, random: Random, spec: PictureSpec):
         const wide = water / paths.most; // 1 at the widest row of this body
         if (couch !== null && Math.abs(y - couchY) < 0.035) values[i] = Math.max(values[i], couch);
         if (values[i] > -500) values[i] += -5 * Math.min(bone, 12) + 9 * wide * wide * wide * streakRow[k * ny + j];
-        values[i] += ((12 + 26 * wide) / Math.sqrt(dose)) * random.normal();
+        values[i] += ((8 + 17 * wide) / Math.sqrt(dose)) * random.normal();
       }
     }
     applyKernel(values.subarray(d * size * size, (d + 1) * size * size), size, kernel);
   }
-  for (let i = 0; i < values.length; i++) values[i] = clamp(Math.round(values[i]), -1024, 3071);
+  for (let i = 0; i < values.length; i++) values[i] = quantise(values[i], -1024, 3071);
 
   return {
     pixels: values,
@@ -79,8 +79,6 @@ interface Paths {
   readonly bone: Float32Array;
   /** The longest of the water paths. */
   readonly most: number;
-  /** The y of the skin of the back, region units. */
-  readonly back: number;
 }
 
 function lateralPaths(anatomy: Anatomy, table: Float32Array): Paths {
@@ -92,7 +90,6 @@ function lateralPaths(anatomy: Anatomy, table: Float32Array): Paths {
   const attenuation = table.map((hu) => Math.max(0, 1 + hu / 1000) * cm);
   const isBone = Float32Array.from(TISSUES, (_, label) => (table[label] > 400 ? cm : 0));
   let most = 1e-6;
-  let back = 0;
   for (let row = 0; row < nz * ny; row++) {
     let [w, b] = [0, 0];
     for (let n = 0; n < nx; n++) {
@@ -103,7 +100,6 @@ function lateralPaths(anatomy: Anatomy, table: Float32Array): Paths {
     water[row] = w;
     bone[row] = b;
     if (w > most) most = w;
-    if (w > 0.5 * cm) back = Math.max(back, (row % ny) - ny / 2 + 0.5);
   }
-  return { water, bone, most, back: back * pitch };
+  return { water, bone, most };
 }

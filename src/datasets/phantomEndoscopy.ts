@@ -2,7 +2,7 @@
 import type { Random } from "../random.js";
 import type { Decoded } from "../types.js";
 import { ALONG, AROUND, columnOf, LENGTH, type Lumen } from "./phantomLumen.js";
-import { clamp, cosine, exponential, power, sine, smoothstep } from "./phantomMath.js";
+import { clamp, cosine, exponential, power, quantise, sine, smoothstep } from "./phantomMath.js";
 import type { PictureSpec } from "./phantomView.js";
 
 /** What one ray found. */
@@ -22,7 +22,7 @@ interface Hit {
  *
  * Rays are marched to the wall; the lamp sits at the lens, so that light falls off with the way and the slant:
  *
- *     colour = albedo · (0.06 + 0.94 cos ι) / (1 + 0.55 way²) + gloss · cos⁴⁰ι / (1 + 0.3 way²)
+ *     colour = albedo · (0.06 + 0.94 cos ι) / (1 + 0.4 way²) + gloss · cos⁴⁰ι / (1 + 0.3 way²)
  *     stored = 255 (1 − e^(−exposure · colour))^(1/γ)
  *
  * The camera advances, sways and rolls; the barrel vignettes the picture and its mask cuts the corners.
@@ -31,7 +31,7 @@ export function simulateEndoscopy(lumen: Lumen, random: Random, spec: PictureSpe
   const { size, depth } = spec;
   const wide = random.uniform(0.95, 1.4); // tangent of half the field of view
   const roll = random.uniform(-0.35, 0.35);
-  const exposure = random.uniform(1.7, 3.4);
+  const brightness = random.uniform(0.75, 1.35);
   const gamma = random.uniform(0.9, 1.25);
   const balance = [random.uniform(0.92, 1.08), random.uniform(0.95, 1.05), random.uniform(0.85, 1.12)];
   const start = random.uniform(0.05, 0.35);
@@ -41,9 +41,20 @@ export function simulateEndoscopy(lumen: Lumen, random: Random, spec: PictureSpe
   const sway = [0, 1, 2, 3].map(() => random.uniform(0, 6.28));
   const corner = random.uniform(1.06, 1.32); // radius of the mask; 1.41 would leave the corners
 
+  // Automatic exposure, from a coarse look along the axis.
+  const hit: Hit = { way: 0, facing: 0, red: 0, green: 0, blue: 0, shine: 0 };
+  const seen = new Float64Array(3);
+  let light = 0;
+  for (let k = 0; k < 144; k++) {
+    const [dx, dy] = [wide * (((k % 12) + 0.5) / 6 - 1), wide * ((Math.floor(k / 12) + 0.5) / 6 - 1)];
+    march(lumen, start + 0.5 * speed * depth, stand[0], stand[1], dx + aim[0], dy + aim[1], hit);
+    shade(lumen, hit, seen);
+    light += (seen[0] + seen[1] + seen[2]) / 432;
+  }
+  const exposure = (0.75 * brightness) / Math.max(light, 0.02);
+
   const pixels = new Float32Array(3 * depth * size * size);
   const plane = depth * size * size;
-  const hit: Hit = { way: 0, facing: 0, red: 0, green: 0, blue: 0, shine: 0 };
   for (let frame = 0; frame < depth; frame++) {
     const t = depth > 1 ? frame / (depth - 1) : 0;
     const s = start + speed * frame;
@@ -62,22 +73,11 @@ export function simulateEndoscopy(lumen: Lumen, random: Random, spec: PictureSpe
         const dx = wide * (cos * u - sin * v) + ax;
         const dy = wide * (sin * u + cos * v) + ay;
         march(lumen, s, x, y, dx, dy, hit);
-
+        shade(lumen, hit, seen);
         const vignette = mask * (1 - 0.28 * off);
-        const light = (0.06 + 0.94 * hit.facing) / (1 + 0.55 * hit.way * hit.way);
-        const f = hit.facing * hit.facing;
-        const f8 = f * f * f * f;
-        const glint = (lumen.gloss * hit.shine * f8 * f8 * f8 * f8 * f8) / (1 + 0.3 * hit.way * hit.way);
-        const fog = exponential(-lumen.haze.density * hit.way);
-        const albedo = [hit.red, hit.green, hit.blue];
         for (let c = 0; c < 3; c++) {
-          const seen = fog * (albedo[c] * light + 0.9 * glint) + (1 - fog) * 0.42 * lumen.haze.colour[c];
-          const value = power(1 - exponential(-exposure * balance[c] * vignette * seen), 1 / gamma);
-          pixels[c * plane + (frame * size + h) * size + w] = clamp(
-            Math.round(255 * value + 1.6 * cheapNoise(random)),
-            0,
-            255,
-          );
+          const value = power(1 - exponential(-exposure * balance[c] * vignette * seen[c]), 1 / gamma);
+          pixels[c * plane + (frame * size + h) * size + w] = quantise(255 * value + 1.6 * cheapNoise(random), 0, 255);
         }
       }
     }
@@ -92,6 +92,19 @@ export function simulateEndoscopy(lumen: Lumen, random: Random, spec: PictureSpe
     dtype: "uint8",
     warnings: [],
   };
+}
+
+/** The light that comes back from where the ray ended, per channel. */
+function shade(lumen: Lumen, hit: Hit, seen: Float64Array): void {
+  const light = (0.06 + 0.94 * hit.facing) / (1 + 0.4 * hit.way * hit.way);
+  const f2 = hit.facing * hit.facing;
+  const f8 = f2 * f2 * f2 * f2;
+  const glint = (0.9 * lumen.gloss * hit.shine * f8 * f8 * f8 * f8 * f8) / (1 + 0.3 * hit.way * hit.way);
+  const clear = exponential(-lumen.haze.density * hit.way);
+  const veil = 0.42 * (1 - clear);
+  seen[0] = clear * (hit.red * light + glint) + veil * lumen.haze.colour[0];
+  seen[1] = clear * (hit.green * light + glint) + veil * lumen.haze.colour[1];
+  seen[2] = clear * (hit.blue * light + glint) + veil * lumen.haze.colour[2];
 }
 
 /** Roughly normal, deviation 1: the four bytes of one draw, summed (a sensor's noise needs no tails). */
@@ -109,6 +122,7 @@ function march(lumen: Lumen, s0: number, x: number, y: number, dx: number, dy: n
   let along = 0.02;
   let [px, py, branch] = [x, y, 0];
   let gap: number;
+  let before = along;
   for (let step = 0; step < 48; step++) {
     px = x + dx * along - bend[0] * along * along;
     py = y + dy * along - bend[1] * along * along;
@@ -128,7 +142,7 @@ function march(lumen: Lumen, s0: number, x: number, y: number, dx: number, dy: n
       const side = px < 0 ? -1 : 1;
       const [cx, cy] = [px - side * centre, py];
       gap = fork.radius - Math.sqrt(cx * cx + cy * cy);
-      if (branch === 0 && gap < 0) {
+      if (branch === 0 && gap < 0 && along - before <= 0.01) {
         // Entered the fork outside both branches: this is the carina, or the rim around it.
         hit.way = along * perUnit;
         hit.facing = 0.9 / perUnit + 0.1;
@@ -136,12 +150,18 @@ function march(lumen: Lumen, s0: number, x: number, y: number, dx: number, dy: n
         hit.shine = 0.4;
         return;
       }
-      branch = side;
+      if (gap >= 0) branch = side;
       [px, py] = [cx, cy];
     } else {
       gap = wallAt(radius, s, px, py) - Math.sqrt(px * px + py * py);
     }
+    if (gap < 0 && step > 0 && along - before > 0.01) {
+      // Overshot: halfway back, and look again.
+      along = (along + before) / 2;
+      continue;
+    }
     if (gap < 0.012) break;
+    before = along;
     along += clamp((0.72 * gap) / (lateral + 0.45), 0.012, 0.4);
   }
   describe(lumen, s0 + along, px, py, dx, dy, perUnit, branch, hit);

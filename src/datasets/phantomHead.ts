@@ -25,6 +25,7 @@ const BOTH_SIDES: readonly number[] = [-1, 1];
 
 export const HEAD: RegionPlan = {
   halfCm: 13.5,
+  enlarge: 1.22,
   halfDepth: 0.82,
   paired: false,
   draw(p, r, lesion, build) {
@@ -54,6 +55,9 @@ export const HEAD: RegionPlan = {
 
     // Skull and what is in it.
     p.ellipsoid(CORTEX, top, [w, d, h]);
+    const thickness = 0.05 * around(r, 0.25);
+    const [bw, bd, bh] = [w - thickness, d - thickness, h - thickness];
+    p.ellipsoid(MUSCLE, top, [bw, bd, bh]); // below the brain, behind the face
     p.block(SPONGY, [0, 0.1, 0.15], [0.42, 0.38, 0.06]); // base
     for (const s of BOTH_SIDES)
       p.tube(
@@ -64,8 +68,6 @@ export const HEAD: RegionPlan = {
         ],
         0.045,
       );
-    const thickness = 0.05 * around(r, 0.25);
-    const [bw, bd, bh] = [w - thickness, d - thickness, h - thickness];
     const folds = boxedSines(r, 9.5);
     const brain = (x: number, y: number, z: number): number => {
       const [u, v, q] = [x / bw, (y - top[1]) / bd, (z - top[2]) / bh];
@@ -110,7 +112,7 @@ export const HEAD: RegionPlan = {
     p.ellipsoid(CORTEX, [0, -0.36, 0.28], [0.38, 0.28, 0.33]);
     p.ellipsoid(SPONGY, [0, -0.36, 0.28], [0.34, 0.24, 0.29]);
     for (const s of BOTH_SIDES) {
-      p.ellipsoid(CORTEX, [s * 0.21, -0.46, 0.1], [0.185, 0.2, 0.16]);
+      p.ellipsoid(CORTEX, [s * 0.21, -0.46, 0.1], [0.2, 0.2, 0.175]);
       p.ellipsoid(FAT, [s * 0.21, -0.5, 0.1], [0.15, 0.24, 0.125]);
       p.ellipsoid(FLUID, [s * 0.21, -0.58, 0.1], [0.09, 0.09, 0.09]);
       p.tube(
@@ -180,9 +182,21 @@ export const HEAD: RegionPlan = {
     spine(p, 0.36, 1.6, 0.13, 0.2, 0.12);
 
     const l = lesion.random;
+    if (lesion.finding === "hydrocephalus") {
+      // A shunt: its tube leaves the ventricle through a burr hole and runs down under the skin, opaque to X-rays.
+      const [s, thick] = [lesion.side, sized(lesion, 0.026, 0.036)];
+      const hole: Vec3 = [s * 0.8 * w, 0.02, top[2] - 0.62 * h];
+      p.ellipsoid(FLUID, hole, [0.07, 0.07, 0.07], 0, [CORTEX]);
+      p.tube(
+        CALCIUM,
+        [[s * 0.1, 0, -0.3], hole, [s * (w + 0.01), 0.04, -0.2], [s * 0.5, 0.1, 0.4], [s * 0.3, 0.1, 0.9]],
+        thick,
+      );
+      p.ellipsoid(CALCIUM, hole, [1.7 * thick, 2 * thick, 1.7 * thick]);
+    }
     if (lesion.finding === "meningioma") {
-      const radius = sized(lesion, 0.13, 0.25);
-      const c: Vec3 = [lesion.side * (bw * 0.8 - 0.62 * radius), l.uniform(-0.2, 0.2), l.uniform(-0.5, -0.36)];
+      const radius = sized(lesion, 0.16, 0.26);
+      const c: Vec3 = [lesion.side * (bw * 0.8 - 0.62 * radius), l.uniform(-0.14, 0.06), l.uniform(-0.5, -0.36)];
       p.ellipsoid(FLUID, c, [radius * 1.3, radius * 1.25, radius * 1.3], 0, [GREY, WHITE]); // oedema
       p.ellipsoid(MASS, c, [radius, radius, radius], 0, [GREY, WHITE, FLUID, CARTILAGE]);
       p.ellipsoid(
@@ -203,6 +217,7 @@ export const HEAD: RegionPlan = {
 
 export const NECK: RegionPlan = {
   halfCm: 9.5,
+  enlarge: 1,
   halfDepth: 0.88,
   paired: false,
   draw(p, r, lesion, build) {
@@ -359,7 +374,7 @@ export const NECK: RegionPlan = {
     if (lesion.finding === "lymphadenopathy") {
       const nodes = lesion.extent < 0.5 ? 4 : 6;
       for (let k = 0; k < nodes; k++) {
-        const radius = sized(lesion, 0.085, 0.155) * l.uniform(0.8, 1.2);
+        const radius = sized(lesion, 0.11, 0.175) * l.uniform(0.85, 1.2);
         const c: Vec3 = [
           lesion.side * l.uniform(0.3, 0.48),
           l.uniform(-0.2, 0.1),

@@ -19,6 +19,7 @@ import {
 
 export const SHOULDER: RegionPlan = {
   halfCm: 12.5,
+  enlarge: 1,
   halfDepth: 0.66,
   paired: true,
   draw(p, r, lesion, build) {
@@ -202,6 +203,7 @@ export const SHOULDER: RegionPlan = {
 
 export const KNEE: RegionPlan = {
   halfCm: 10,
+  enlarge: 1,
   halfDepth: 0.84,
   paired: true,
   draw(p, r, lesion, build) {
@@ -218,17 +220,7 @@ export const KNEE: RegionPlan = {
     ];
     p.column(FAT, outline);
     p.column(MUSCLE, outline, skin);
-    p.column(
-      FAT,
-      [
-        { z: -0.38, y: 0.02, rx: 0.44, ry: 0.5 },
-        { z: 0, y: 0, rx: 0.48, ry: 0.5 },
-        { z: 0.36, y: 0, rx: 0.4, ry: 0.44 },
-      ],
-      0,
-      0,
-      [MUSCLE],
-    );
+    p.ellipsoid(FAT, [0, 0, 0], [0.5, 0.54, 0.42], 0, [MUSCLE]);
     for (const [x, y] of [
       [0.28, 0.2],
       [-0.3, 0.22],
@@ -382,6 +374,7 @@ export const KNEE: RegionPlan = {
 
 export const HAND: RegionPlan = {
   halfCm: 10.5,
+  enlarge: 1.04,
   halfDepth: 0.4,
   paired: true,
   draw(p, r, lesion, build) {
@@ -480,7 +473,7 @@ export const HAND: RegionPlan = {
         p.tube(CARTILAGE, [along(0.02), along(0.98)], 0.75 * w);
         if (k === 0 && broken.includes(ray)) {
           // The far fragment slips sideways and turns.
-          const slip = lesion.side * sized(lesion, 0.07, 0.12);
+          const slip = lesion.side * sized(lesion, 0.09, 0.13);
           const mid = along(0.5);
           p.ellipsoid(BLOOD, mid, [0.12, 0.12, 0.15], 0, [MUSCLE, FAT, TENDON, CARTILAGE]);
           bone(p, [along(0.08), along(0.2), along(0.44)], [1.15 * w, 0.8 * w, 0.8 * w], 0.022);
@@ -537,16 +530,22 @@ export const HAND: RegionPlan = {
 
     if (lesion.finding === "ganglion") {
       const radius = sized(lesion, 0.13, 0.22);
-      const c: Vec3 = [lesion.side * (0.27 + 0.45 * radius), 0.02, 0.66 + l.uniform(-0.04, 0.08)];
+      const c: Vec3 = [lesion.side * (0.3 + 0.4 * radius), 0.02, 0.52 + l.uniform(-0.06, 0.06)];
       p.ellipsoid(FAT, c, [radius + 0.03, radius + 0.03, radius + 0.03], 0, [AIR, MUSCLE]);
       p.ellipsoid(FLUID, c, [radius, radius, radius], 0, [AIR, FAT, MUSCLE, TENDON]);
     }
-    if (lesion.finding === "giant-cell-tumour") {
-      const radius = sized(lesion, 0.16, 0.25);
-      const c: Vec3 = [-0.12, 0.02, 0.94 + 0.4 * radius];
-      p.ellipsoid(FAT, c, [radius + 0.06, radius + 0.04, 1.2 * radius + 0.06], 0, [AIR]);
-      p.ellipsoid(CORTEX, c, [radius, 0.9 * radius, 1.2 * radius]);
-      p.ellipsoid(MASS, c, [radius - 0.026, 0.9 * radius - 0.026, 1.2 * radius - 0.026]);
+    if (lesion.finding === "enchondroma") {
+      // It blows up a metacarpal from inside, and its cartilage calcifies in grains.
+      const radius = sized(lesion, 0.1, 0.17);
+      const [from, to] = rays[1 + l.int(2)].joints;
+      const c: Vec3 = [0.45 * from[0] + 0.55 * to[0], 0.45 * from[1] + 0.55 * to[1], 0.45 * from[2] + 0.55 * to[2]];
+      p.ellipsoid(FAT, c, [radius + 0.05, radius + 0.03, 1.3 * radius], 0, [AIR]);
+      p.ellipsoid(CORTEX, c, [radius, 0.9 * radius, 1.3 * radius]);
+      p.ellipsoid(MASS, c, [radius - 0.024, 0.9 * radius - 0.024, 1.3 * radius - 0.024]);
+      for (let k = 0; k < 4; k++) {
+        const [dx, dz] = [l.uniform(-0.5, 0.5) * radius, l.uniform(-0.6, 0.6) * radius];
+        p.ellipsoid(CALCIUM, [c[0] + dx, c[1], c[2] + dz], [0.022, 0.022, 0.022]);
+      }
     }
     return 0.0;
   },

@@ -126,6 +126,21 @@ class Wall {
     }
   }
 
+  /** Rounds edges that are sharper than the table can show: twice a mean with the neighbours. */
+  soften(): void {
+    for (let pass = 0; pass < 2; pass++) {
+      const old = this.radius.slice();
+      for (let a = 0; a < ALONG; a++) {
+        const [up, row, down] = [Math.max(0, a - 1), a, Math.min(ALONG - 1, a + 1)].map((r) => r * AROUND);
+        for (let k = 0; k < AROUND; k++) {
+          const [left, right] = [(k + AROUND - 1) % AROUND, (k + 1) % AROUND];
+          const beside = old[row + left] + old[row + right] + old[up + k] + old[down + k];
+          this.radius[row + k] = 0.4 * old[row + k] + 0.15 * beside;
+        }
+      }
+    }
+  }
+
   #each(visit: (i: number, s: number, cx: number, cy: number) => void): void {
     for (let a = 0, i = 0; a < ALONG; a++) {
       const s = ((a + 0.5) * LENGTH) / ALONG;
@@ -201,9 +216,10 @@ const SCENES: Readonly<Record<string, (scene: Scene, tint: (colour: Rgb) => Rgb)
     wall.shape((r, s, cx, cy) => {
       const rings = s > cords ? 0.06 * sine((6.2832 * s) / ring) : 0;
       const back = cy > 0.6 ? 0.25 * (cy - 0.6) : 0; // the back wall is flat, without cartilage
+      // The cords leave a slit, pointed in front (above) and open behind: |x| < width + lean · y.
+      const slit = (0.1 + 0.14 * open) / Math.max(0.02, Math.abs(cx) - 0.3 * open * cy);
       const ds = (s - cords) / 0.16;
-      const pinch =
-        open * exponential(-ds * ds) * Math.abs(cx) * Math.abs(cx) * (1 - 0.7 * smoothstep(-0.2, -0.95, cy));
+      const pinch = Math.max(0, 1 - slit) * exponential(-ds * ds);
       const entry = s < cords ? 0.18 * smoothstep(cords - 1.6, 0, s) : 0;
       return r * (1 - rings - back + entry) * (1 - pinch) - (s > cords ? 0.12 : 0);
     });
@@ -458,7 +474,7 @@ const APPEARANCES: Readonly<Record<string, Appearance>> = {
     );
   },
   ganglion: bulge([0.92, 0.88, 0.76], 0.72, 0.6, 0.85),
-  "giant-cell-tumour": both(bulge([0.5, 0.22, 0.1], 0.75, 0.65, 0.85), bulge([0.5, 0.22, 0.1], 0.2, 1.0, 1.2, 0.5)),
+  enchondroma: both(bulge([0.62, 0.74, 0.86], 0.75, 0.65, 0.85), many([0.98, 0.97, 0.9], 3, 0.14)),
 };
 
 /** The lumen of one patient. The finding changes the shape; everything else comes from `random`. */
@@ -486,6 +502,7 @@ export function lumenOf(region: string, lesion: Lesion, random: Random): Lumen {
   const angle = build.uniform(0, AROUND);
   APPEARANCES[lesion.finding]?.(scene, lesion.extent, columnDirection(angle), lesion.random.fork("scope"));
   scene.wall.shape((r) => r * calibre);
+  scene.wall.soften();
   const { wall, gloss, bend, fork, pool, haze, travel } = scene;
   return { radius: wall.radius, colour: wall.colour, gloss, bend, fork, pool, haze, travel };
 }

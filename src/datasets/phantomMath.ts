@@ -80,6 +80,11 @@ export function clamp(x: number, low: number, high: number): number {
   return x < low ? low : x > high ? high : x;
 }
 
+/** The nearest integer within [low, high], and never −0, which no file can hold. */
+export function quantise(x: number, low: number, high: number): number {
+  return clamp(Math.round(x), low, high) + 0;
+}
+
 /** 0 below `from`, 1 above `to`, 3t² − 2t³ between: a soft threshold. */
 export function smoothstep(from: number, to: number, x: number): number {
   const t = clamp((x - from) / (to - from), 0, 1);

@@ -2,7 +2,7 @@
 import type { Random } from "../random.js";
 import type { Decoded } from "../types.js";
 import type { Anatomy } from "./phantomAnatomy.js";
-import { clamp, exponential } from "./phantomMath.js";
+import { clamp, exponential, quantise } from "./phantomMath.js";
 import { BLOOD, tissueTable, type TissueProperties } from "./phantomTissue.js";
 import { drawStack, resample, stackOrientation, stackSpacing, type PictureSpec } from "./phantomView.js";
 
@@ -57,7 +57,7 @@ export function simulateMri(anatomy: Anatomy, random: Random, spec: PictureSpec)
         const field = 1 + coil[0] * x + coil[1] * y + coil[2] * z + coil[3] * x * x + coil[4] * z * z + coil[5] * x * z;
         const a = signal[i] * clamp(field, 0.65, 1.35) + noise * random.normal();
         const b = noise * random.normal();
-        signal[i] = Math.min(65535, Math.round(units * Math.sqrt(a * a + b * b)));
+        signal[i] = quantise(units * Math.sqrt(a * a + b * b), 0, 65535);
       }
     }
   }

@@ -13,7 +13,7 @@ export const FINDINGS: Readonly<Record<string, readonly string[]>> = {
   pelvis: ["bladder-stone", "dermoid-cyst", "urinary-retention"],
   shoulder: ["dislocation", "calcific-tendinitis", "osteolysis"],
   knee: ["joint-effusion", "osteosarcoma", "loose-bodies"],
-  hand: ["fracture", "ganglion", "giant-cell-tumour"],
+  hand: ["fracture", "ganglion", "enchondroma"],
 };
 
 export const NO_FINDING = "none";

@@ -20,8 +20,10 @@ export interface Build {
 }
 
 export interface RegionPlan {
-  /** Centimetres per region unit: half the nominal field of view. */
+  /** Centimetres per unit of the drawing. */
   readonly halfCm: number;
+  /** How much larger than drawn it is shown: region units per unit of the drawing. */
+  readonly enlarge: number;
   /** Region units from the middle to the front or back of the grid. */
   readonly halfDepth: number;
   /** Limbs come in two; a mirrored torso would be a rarity. */

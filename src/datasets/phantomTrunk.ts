@@ -40,6 +40,7 @@ function tree(p: Painter, r: Random, over: number, root: Vec3, heading: Vec3, le
 
 export const CHEST: RegionPlan = {
   halfCm: 19,
+  enlarge: 1.02,
   halfDepth: 0.68,
   paired: false,
   draw(p, r, lesion, build) {
@@ -265,6 +266,7 @@ function loop(p: Painter, path: readonly Vec3[], radius: number, gas: (i: number
 
 export const ABDOMEN: RegionPlan = {
   halfCm: 18.5,
+  enlarge: 1.02,
   halfDepth: 0.72,
   paired: false,
   draw(p, r, lesion, build) {
@@ -327,8 +329,8 @@ export const ABDOMEN: RegionPlan = {
     for (const s of BOTH_SIDES) {
       const k = around(r, 0.1);
       const z = (s < 0 ? 0.04 : -0.06) + high;
-      p.ellipsoid(KIDNEY, [s * 0.34, 0.22, z], [0.13 * k, 0.12 * k, 0.26 * k], s * -0.22);
-      p.ellipsoid(FAT, [s * 0.28, 0.2, z], [0.06, 0.06, 0.13], 0, [KIDNEY]);
+      p.ellipsoid(KIDNEY, [s * 0.34, 0.16, z], [0.13 * k, 0.12 * k, 0.26 * k], s * -0.22);
+      p.ellipsoid(FAT, [s * 0.28, 0.14, z], [0.06, 0.06, 0.13], 0, [KIDNEY]);
       p.tube(
         MUSCLE,
         [
@@ -364,11 +366,11 @@ export const ABDOMEN: RegionPlan = {
     ];
     const gassy = [0.35, 0.5, 0.7, 0.85, 0.8, 0.6, 0.3, 0.35].map((chance) => r.chance(chance));
     const calibre = r.uniform(0.085, 0.115);
-    const small = Array.from({ length: 6 }, (_, k) => {
-      const z = 0.36 + 0.12 * k;
+    const small = Array.from({ length: 9 }, (_, k) => {
+      const z = 0.3 + 0.09 * k;
       const path = Array.from({ length: 4 }, (_, i): Vec3 => [
         -0.3 + 0.2 * i,
-        r.uniform(-0.22, 0.02),
+        r.uniform(-0.24, 0.14),
         z + r.uniform(-0.06, 0.06),
       ]);
       return { path, gas: r.chance(0.25) };
@@ -454,7 +456,7 @@ export const ABDOMEN: RegionPlan = {
         [0.4 * radius, 0.4 * radius, 0.3 * radius],
       );
     }
-    return lesion.finding === "hydatid-cyst" ? -0.05 : -0.1;
+    return -0.07;
   },
 };
 
@@ -464,6 +466,7 @@ const CAVITY: readonly number[] = [FAT, FLUID, LUNG, HEART, LIVER];
 
 export const PELVIS: RegionPlan = {
   halfCm: 18,
+  enlarge: 1,
   halfDepth: 0.68,
   paired: false,
   draw(p, r, lesion, build) {
@@ -650,12 +653,12 @@ export const PELVIS: RegionPlan = {
     const l = lesion.random;
     const full = around(r, 0.15) * (lesion.finding === "urinary-retention" ? sized(lesion, 1.6, 2.35) : 1);
     const [bx, by, bz] = [0.17 * full, 0.135 * Math.min(full, 1.6), 0.14 * full];
-    const bladder: Vec3 = [0, -0.16, 0.24 - bz];
+    const bladder: Vec3 = [0, -0.11, 0.24 - bz];
     p.ellipsoid(MUSCLE, bladder, [bx + 0.025, by + 0.025, bz + 0.025], 0, PELVIC);
     p.ellipsoid(FLUID, bladder, [bx, by, bz], 0, [...PELVIC, MUSCLE]);
     if (lesion.finding === "bladder-stone") {
-      const radius = sized(lesion, 0.065, 0.12);
-      p.ellipsoid(CALCIUM, [l.uniform(-0.05, 0.05), -0.14, 0.2 - radius], [1.2 * radius, radius, 0.85 * radius]);
+      const radius = sized(lesion, 0.085, 0.135);
+      p.ellipsoid(CALCIUM, [l.uniform(-0.05, 0.05), -0.08, 0.2 - radius], [1.2 * radius, radius, 0.85 * radius]);
     }
     if (lesion.finding === "dermoid-cyst") {
       const radius = sized(lesion, 0.14, 0.25);
@@ -675,7 +678,7 @@ export const PELVIS: RegionPlan = {
         );
       }
     }
-    return lesion.finding === "bladder-stone" ? -0.14 : -0.08;
+    return -0.08;
   },
 };
 

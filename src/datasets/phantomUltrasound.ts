@@ -17,7 +17,7 @@ const DECIBEL = 0.11512925464970229; // ln 10 / 20: one decibel of amplitude
  *
  *     R = (Z₂ − Z₁) / (Z₂ + Z₁)                      echo of an interface; (1 − R²) goes on
  *     a(r + dr) = a(r) (1 − R²) 10^(−2 α f dr / 20)       there and back
- *     signal = a (R + e · ξ),  ξ complex normal           scatterers: after the beam's blur, |signal| is Rayleigh speckle
+ *     signal = a (g R + e · ξ),  ξ complex normal           scatterers: after the beam's blur, |signal| is Rayleigh speckle
  *     picture = gain + 20 log₁₀ |signal|                 within a dynamic range of 48–62 dB
  *
  * so that bone, stones and gas throw shadows and fluid brightens what lies behind it. The frequency is chosen for the depth
@@ -26,14 +26,14 @@ const DECIBEL = 0.11512925464970229; // ln 10 / 20: one decibel of amplitude
  * around the body, not the gas within it.
  */
 export function simulateUltrasound(anatomy: Anatomy, random: Random, spec: PictureSpec): Decoded {
-  const zoom = random.uniform(0.85, 1.25);
-  const tilt = random.uniform(-0.2, 0.2);
+  const zoom = random.uniform(0.76, 1.28);
+  const tilt = random.uniform(-0.27, 0.27);
   const halfAngle = random.uniform(0.56, 0.76);
   const face = random.uniform(0.5, 0.9) * zoom; // radius of the array
   const span = 2 * zoom; // depth of the picture
-  const apexZ = -zoom - face + random.uniform(-0.1, 0.12);
-  const apexX = random.uniform(-0.16, 0.16);
-  const planeY = anatomy.focusY + random.uniform(-0.05, 0.05) * anatomy.halfDepth;
+  const apexZ = -zoom - face + random.uniform(-0.25, 0.3);
+  const apexX = random.uniform(-0.3, 0.3);
+  const planeY = anatomy.focusY + random.uniform(-0.12, 0.12) * anatomy.halfDepth;
 
   const signal = echoes(
     anatomy,
@@ -49,7 +49,7 @@ export function simulateUltrasound(anatomy: Anatomy, random: Random, spec: Pictu
   // Logarithm, gain and dynamic range; then from beams to pixels.
   const range = random.uniform(48, 62);
   const gain = random.uniform(-3, 5);
-  const bright = signal.map((s) => clamp(1 + (logarithm(s + 1e-6) / DECIBEL + 24 + gain) / range, 0, 1));
+  const bright = signal.map((s) => clamp(1 + (logarithm(s + 1e-6) / DECIBEL + 21 + gain) / range, 0, 1));
   const { size } = spec;
   const pixels = new Float32Array(size * size);
   for (let h = 0, i = 0; h < size; h++) {
@@ -132,7 +132,7 @@ function echoes(
       before = z;
       const i = s * BEAMS + b;
       const scattered = 0.055 * echo(...here);
-      real[i] = amplitude * (0.5 * reflected + scattered * random.normal());
+      real[i] = amplitude * (1.1 * reflected + scattered * random.normal());
       imaginary[i] = amplitude * scattered * random.normal();
       amplitude *= (1 - reflected * reflected) * exponential(-2 * DECIBEL * attenuation(...here) * megahertz * step);
       gain *= exponential(2 * DECIBEL * compensation * megahertz * step);

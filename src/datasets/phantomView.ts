@@ -25,14 +25,17 @@ export interface View {
   readonly shift: readonly [x: number, z: number];
 }
 
-/** Positioning is never the same twice: turned by up to 12°, field of view 0.76–1.28, off centre by up to 0.16. */
+/**
+ * Positioning is never the same twice: turned by up to 15°, field of view 0.74–1.32, off centre by up to 0.32 sideways and
+ * 0.42 along the body.
+ */
 export function drawView(random: Random): View {
-  const angle = random.uniform(-0.21, 0.21);
+  const angle = random.uniform(-0.27, 0.27);
   return {
     cos: cosine(angle),
     sin: sine(angle),
-    zoom: random.uniform(0.76, 1.28),
-    shift: [random.uniform(-0.16, 0.16), random.uniform(-0.16, 0.16)],
+    zoom: random.uniform(0.74, 1.32),
+    shift: [random.uniform(-0.32, 0.32), random.uniform(-0.42, 0.42)],
   };
 }
 
@@ -70,6 +73,8 @@ export function sampler(anatomy: Anatomy, table: Float32Array): (x: number, y: n
 export interface Stack {
   readonly view: View;
   readonly plane: "coronal" | "axial";
+  /** How far the patient lies turned about the long axis, as a tangent: up to 11°. */
+  readonly yaw: number;
   /** First and last edge of the stack along its D axis, region units. */
   readonly from: number;
   readonly to: number;
@@ -78,9 +83,9 @@ export interface Stack {
 /** Slices that cover the body from front to back (coronal), or the field of view from head to feet (axial). */
 export function drawStack(anatomy: Anatomy, random: Random, plane: "coronal" | "axial"): Stack {
   const view = drawView(random);
-  const half = plane === "coronal" ? anatomy.halfDepth * random.uniform(0.82, 1.02) : view.zoom;
-  const centre = random.uniform(-0.06, 0.06) * half;
-  return { view, plane, from: centre - half, to: centre + half };
+  const half = plane === "coronal" ? anatomy.halfDepth * random.uniform(0.74, 1.05) : view.zoom;
+  const centre = random.uniform(-0.14, 0.14) * half;
+  return { view, plane, yaw: random.uniform(-0.2, 0.2), from: centre - half, to: centre + half };
 }
 
 /** Millimetres between voxels along D, H and W. */
@@ -98,7 +103,8 @@ export function stackPoint(stack: Stack, spec: PictureSpec, d: number, h: number
   const across = view.cos * u - view.sin * v + view.shift[0];
   const down = view.sin * u + view.cos * v;
   const along = stack.from + ((stack.to - stack.from) * (d + 0.5)) / spec.depth;
-  return stack.plane === "coronal" ? [across, along, down + view.shift[1]] : [across, down, along + view.shift[1]];
+  if (stack.plane === "axial") return [across - stack.yaw * down, down + stack.yaw * across, along + view.shift[1]];
+  return [across - stack.yaw * along, along + stack.yaw * across, down + view.shift[1]];
 }
 
 /** Four points spread over a voxel, in voxels from its centre: enough for partial volume. */

@@ -98,7 +98,7 @@ export function simulateXray(anatomy: Anatomy, random: Random, spec: PictureSpec
   const projection: Projection = {
     view,
     source: random.chance(0.5) ? away : -away,
-    slant: [random.uniform(-0.11, 0.11), random.uniform(-0.08, 0.08)], // about 6° and 5°
+    slant: [random.uniform(-0.18, 0.18), random.uniform(-0.1, 0.1)], // 10° and 6°
   };
   const softness = random.uniform(0.25, 0.75);
   const scatter = random.uniform(0.15, 0.6);
@@ -139,19 +139,23 @@ export function simulateXray(anatomy: Anatomy, random: Random, spec: PictureSpec
 function develop(thickness: Float32Array, size: number, random: Random): Float32Array {
   const flatten = random.uniform(0.2, 0.5);
   const enhance = random.uniform(0.2, 1.0);
-  const gamma = random.uniform(0.7, 1.5);
+  const gamma = random.uniform(0.6, 1.8);
   // Two bands: coarse differences are flattened, so that thick parts do not drown the rest, and fine ones lifted.
   const [coarse, fine] = [thickness.slice(), thickness.slice()];
   boxBlur(coarse, size, size, Math.max(1, Math.round(size / 8)), 2);
   boxBlur(fine, size, size, Math.max(1, Math.round(size / 24)), 2);
-  const edges = thickness.map((v, i) => v - flatten * coarse[i] + enhance * (v - fine[i]));
+  // What the beam reached unhindered stays black.
+  const most = quantile(thickness, 0.98);
+  const edges = thickness.map(
+    (v, i) => smoothstep(0, 0.15, v / most) * Math.max(0, v - flatten * coarse[i] + enhance * (v - fine[i])),
+  );
   const low = quantile(edges, random.uniform(0.01, 0.1));
   const high = quantile(edges, random.uniform(0.97, 0.998)) + 0.05;
 
   // Shutters: four straight edges, turned a little against the picture.
   const collimated = random.chance(0.6);
   const tilt = random.uniform(-0.06, 0.06);
-  const edge = [0, 1, 2, 3].map(() => (collimated ? random.uniform(0.78, 1.02) : 1.2));
+  const edge = [0, 1, 2, 3].map(() => (collimated ? random.uniform(0.7, 1.02) : 1.2));
   return edges.map((value, i) => {
     const u = (2 * ((i % size) + 0.5)) / size - 1;
     const v = (2 * (Math.floor(i / size) + 0.5)) / size - 1;
