@@ -101,7 +101,7 @@ describe("patient rows", () => {
     const { groups, rows, titles, notes } = await patientRows(dataset, ["xray", "ct"], { count: 3 });
     expect(groups).toEqual(["b", "d", "c"]);
     expect(titles).toEqual(["hand", "head", "hand"]);
-    expect(notes).toEqual(["no finding", "meningioma, large", "no finding"]);
+    expect(notes).toEqual(["no finding", "large meningioma", "no finding"]);
     expect(rows.map((row) => row.map((d) => d.modality))).toEqual([
       ["xray", "ct"],
       ["xray", "ct"],

@@ -66,7 +66,8 @@ export async function patientRows(
   }
   const noteOf = (group: string): string => {
     const [what, size] = [labelOf(group, note), labelOf(group, "size")];
-    return size === "small" || size === "large" ? `${what}, ${size}` : what === "none" ? "no finding" : what;
+    if (what === "none") return "no finding";
+    return (size === "small" || size === "large" ? `${size} ${what}` : what).replaceAll("-", " ");
   };
   return { groups, rows, titles: groups.map((group) => labelOf(group, title)), notes: groups.map(noteOf) };
 }
@@ -113,7 +114,16 @@ export async function contactSheet(
 
   const gap = Math.round(tile / 18);
   const small = Math.max(9, Math.round(tile / 14));
-  const left = rowTitles.length > 0 ? Math.round(tile * 0.78) : 2 * gap;
+  const measure = createCanvas(1, 1).getContext("2d");
+  const widthOf = (text: string, size: number, weight: number): number => {
+    measure.font = `${weight} ${size}px ${FONT}`;
+    return measure.measureText(text).width;
+  };
+  const labels = [
+    ...rowTitles.map((text) => widthOf(text, Math.round(small * 1.15), 600)),
+    ...rowNotes.map((text) => widthOf(text, small, 400)),
+  ];
+  const left = labels.length > 0 ? Math.ceil(Math.max(...labels)) + 4 * gap : 2 * gap;
   const head = title === undefined ? gap : Math.round(small * (subtitle === undefined ? 3.4 : 5));
   const top = head + (columnTitles.length > 0 ? Math.round(small * 2.4) : gap);
   const width = left + columns * (tile + gap) + gap;

@@ -120,7 +120,9 @@ function march(lumen: Lumen, s0: number, x: number, y: number, dx: number, dy: n
   const perUnit = Math.sqrt(1 + dx * dx + dy * dy);
   const lateral = Math.sqrt(dx * dx + dy * dy);
   let along = 0.02;
-  let [px, py, branch] = [x, y, 0];
+  let px = x;
+  let py = y;
+  let branch = 0;
   let gap: number;
   let before = along;
   for (let step = 0; step < 48; step++) {

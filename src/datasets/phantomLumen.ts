@@ -50,7 +50,8 @@ export function columnDirection(column: number): readonly [number, number] {
 /** The table column (fractional) of the direction (x, y). */
 export function columnOf(x: number, y: number): number {
   const sum = Math.abs(x) + Math.abs(y) + 1e-12;
-  const [a, b] = [x / sum, y / sum];
+  const a = x / sum;
+  const b = y / sum;
   const q = y >= 0 ? (x >= 0 ? b : 1 - a) : x < 0 ? 2 - b : 3 + a;
   return (q * AROUND) / 4 - 0.5;
 }
@@ -162,7 +163,8 @@ function bump(
   chord: number,
 ): number {
   const ds = (s - s0) / along;
-  const [dx, dy] = [(cx - at[0]) / chord, (cy - at[1]) / chord];
+  const dx = (cx - at[0]) / chord;
+  const dy = (cy - at[1]) / chord;
   return exponential(-(ds * ds + dx * dx + dy * dy));
 }
 

@@ -88,16 +88,21 @@ export class Painter {
     const reachX = Math.sqrt(r[0] * r[0] * cos * cos + r[2] * r[2] * sin * sin) * (1 + 0.42 * square);
     const reachZ = Math.sqrt(r[0] * r[0] * sin * sin + r[2] * r[2] * cos * cos) * (1 + 0.42 * square);
     const [ix, iy, iz] = [1 / r[0], 1 / r[1], 1 / r[2]];
+    const [cx, cy, cz] = c;
     this.fill(
       tissue,
       [c[0] - reachX, c[1] - r[1], c[2] - reachZ],
       [c[0] + reachX, c[1] + r[1], c[2] + reachZ],
       (x, y, z) => {
-        const [dx, dz] = [x - c[0], z - c[2]];
+        const v = (y - cy) * iy;
+        const vv = v * v;
+        if (vv >= 1) return false;
+        const dx = x - cx;
+        const dz = z - cz;
         const u = (cos * dx + sin * dz) * ix;
-        const v = (y - c[1]) * iy;
         const w = (cos * dz - sin * dx) * iz;
-        const [uu, vv, ww] = [u * u, v * v, w * w];
+        const uu = u * u;
+        const ww = w * w;
         return square === 0 ? uu + vv + ww < 1 : uu * uu + vv * vv + ww * ww < 1;
       },
       over,
@@ -115,16 +120,21 @@ export class Painter {
       const low: Vec3 = [Math.min(a[0], b[0]) - most, Math.min(a[1], b[1]) - most, Math.min(a[2], b[2]) - most];
       const high: Vec3 = [Math.max(a[0], b[0]) + most, Math.max(a[1], b[1]) + most, Math.max(a[2], b[2]) + most];
       const [ax, ay, az] = [b[0] - a[0], (b[1] - a[1]) / flat, b[2] - a[2]];
+      const [x0, y0, z0] = a;
       const length2 = ax * ax + ay * ay + az * az + 1e-12;
       this.fill(
         tissue,
         low,
         high,
         (x, y, z) => {
-          const [px, py, pz] = [x - a[0], (y - a[1]) / flat, z - a[2]];
+          const px = x - x0;
+          const py = (y - y0) / flat;
+          const pz = z - z0;
           let t = (px * ax + py * ay + pz * az) / length2;
           t = t < 0 ? 0 : t > 1 ? 1 : t;
-          const [dx, dy, dz] = [px - t * ax, py - t * ay, pz - t * az];
+          const dx = px - t * ax;
+          const dy = py - t * ay;
+          const dz = pz - t * az;
           const r = ra + t * (rb - ra);
           return dx * dx + dy * dy + dz * dz < r * r;
         },
@@ -189,17 +199,16 @@ export class Painter {
     const [k0, k1] = this.#range(2, low[2], high[2]);
     const [j0, j1] = this.#range(1, low[1], high[1]);
     const [n0, n1] = this.#range(0, low[0], high[0]);
+    const labels = this.labels;
+    const [xs, bendZ] = [this.#x, this.#bendZ];
     for (let k = k0; k <= k1; k++) {
+      const z = this.#z[k];
+      const bendX = this.#bendX[k];
       for (let j = j0; j <= j1; j++) {
         const row = (k * this.ny + j) * this.nx;
         const y = this.#y[j];
         for (let n = n0; n <= n1; n++) {
-          if (
-            covers[this.labels[row + n]] === 1 &&
-            inside(this.#x[n] - this.#bendX[k], y, this.#z[k] - this.#bendZ[n])
-          ) {
-            this.labels[row + n] = tissue;
-          }
+          if (covers[labels[row + n]] === 1 && inside(xs[n] - bendX, y, z - bendZ[n])) labels[row + n] = tissue;
         }
       }
     }

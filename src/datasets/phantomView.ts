@@ -55,8 +55,12 @@ export function sampler(anatomy: Anatomy, table: Float32Array): (x: number, y: n
     if (fy < 0 || fy >= ny - 1) return air;
     fx = fx < 0 ? 0 : fx > nx - 1.001 ? nx - 1.001 : fx;
     fz = fz < 0 ? 0 : fz > nz - 1.001 ? nz - 1.001 : fz;
-    const [ix, iy, iz] = [Math.floor(fx), Math.floor(fy), Math.floor(fz)];
-    const [tx, ty, tz] = [fx - ix, fy - iy, fz - iz];
+    const ix = Math.floor(fx);
+    const iy = Math.floor(fy);
+    const iz = Math.floor(fz);
+    const tx = fx - ix;
+    const ty = fy - iy;
+    const tz = fz - iz;
     const i = (iz * ny + iy) * nx + ix;
     const j = i + ny * nx;
     const top =

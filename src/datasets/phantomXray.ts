@@ -46,7 +46,8 @@ export function lineIntegrals(
       const sx = (x0 - view.shift[0]) / -source + slant[0];
       const sz = (z0 - view.shift[1]) / -source + slant[1];
       const stepCm = pitch * halfCm * Math.sqrt(1 + sx * sx + sz * sz);
-      let [sumWater, sumBone] = [0, 0];
+      let sumWater = 0;
+      let sumBone = 0;
       for (let j = 0; j < ny; j++) {
         const y = (j - ny / 2 + 0.5) * pitch;
         let fx = (x0 + sx * y) / pitch + nx / 2 - 0.5;
@@ -57,10 +58,17 @@ export function lineIntegrals(
         const iz = fz | 0;
         const a = (iz * ny + j) * nx + ix;
         const b = a + ny * nx;
-        const [la, lb, lc, ld] = [labels[a], labels[a + 1], labels[b], labels[b + 1]];
+        const la = labels[a];
+        const lb = labels[a + 1];
+        const lc = labels[b];
+        const ld = labels[b + 1];
         if ((la | lb | lc | ld) === 0) continue; // air all round
-        const [tx, tz] = [fx - ix, fz - iz];
-        const [wa, wb, wc, wd] = [(1 - tx) * (1 - tz), tx * (1 - tz), (1 - tx) * tz, tx * tz];
+        const tx = fx - ix;
+        const tz = fz - iz;
+        const wa = (1 - tx) * (1 - tz);
+        const wb = tx * (1 - tz);
+        const wc = (1 - tx) * tz;
+        const wd = tx * tz;
         sumWater += wa * waterOf[la] + wb * waterOf[lb] + wc * waterOf[lc] + wd * waterOf[ld];
         sumBone += wa * boneOf[la] + wb * boneOf[lb] + wc * boneOf[lc] + wd * boneOf[ld];
       }
