@@ -7,6 +7,7 @@ import { array, mapValues, under, withPrefix } from "./arrays.js";
 import type { Array32, BatchArray, NamedArrays, NamedTensors } from "./arrays.js";
 import type { OnnxGraph } from "./onnx.js";
 import { lowerToOnnx } from "./onnxLower.js";
+import { NEXT, NEXT_PACK, PACK, packState, planPacks, STATE, type Pack } from "./pack.js";
 import type { Runner, StepFunction, StepInput } from "./runner.js";
 import { createSession, loadRuntime, toOrt, type Runtime, type SessionOptions } from "./runtime.js";
 import type { TensorType } from "./shapes.js";
@@ -34,16 +35,22 @@ function typeOf({ shape, data }: BatchArray): TensorType {
   return { shape, dtype: data instanceof Int32Array ? "int32" : "float32" };
 }
 
+interface Compiled {
+  readonly graph: OnnxGraph;
+  readonly session: InferenceSession;
+}
+
 async function compile(
   runtime: Runtime,
   bucket: string,
   f: (inputs: NamedTensors) => NamedTensors,
   inputs: Readonly<Record<string, TensorType>>,
   options: CompileOptions,
-): Promise<{ graph: OnnxGraph; session: InferenceSession }> {
+  finish: (graph: OnnxGraph) => OnnxGraph = (graph) => graph,
+): Promise<Compiled> {
   const began = performance.now();
   const traced = trace(f, inputs);
-  const graph = lowerToOnnx(traced);
+  const graph = finish(lowerToOnnx(traced));
   const lowered = performance.now();
   const session = await createSession(runtime, graph, options);
   options.onCompile?.({
@@ -111,15 +118,19 @@ export async function compiledRunner(
   options: CompileOptions = {},
 ): Promise<Runner> {
   const runtime = await (options.runtime ?? loadRuntime)();
-  let current = mapValues(initial, ({ shape, data }) => toOrt(runtime, array(shape, Float32Array.from(data))));
-  let spare = mapValues(initial, ({ shape }) => toOrt(runtime, array(shape)));
-  const graphs = new Map<string, Promise<{ graph: OnnxGraph; session: InferenceSession }>>();
+  const graphs = new Map<string, Promise<Compiled>>();
+  /** The packs that hold the state, laid out for the first graph; later graphs use them as they are. */
+  let state: PackedState | null = null;
 
-  const compiled = (input: StepInput, scalars: Readonly<Record<string, number>>) => {
+  const compiled = (input: StepInput, scalars: Readonly<Record<string, number>>): Promise<Compiled> => {
+    const shapes = Object.entries(input.arrays).map(([name, { shape }]) => `${name} [${shape}]`);
+    const key = JSON.stringify([input.bucket, shapes, input.grids, Object.keys(scalars)]);
+    const known = graphs.get(key);
+    if (known) return known;
     const types = {
       ...withPrefix(
         mapValues(initial, ({ shape }): TensorType => ({ shape, dtype: "float32" })),
-        "state/",
+        STATE,
       ),
       ...withPrefix(mapValues(input.arrays, typeOf), "batch/"),
       ...withPrefix(
@@ -127,18 +138,16 @@ export async function compiledRunner(
         "scalar/",
       ),
     };
-    const shapes = Object.entries(input.arrays).map(([name, { shape }]) => `${name} [${shape}]`);
-    const key = JSON.stringify([input.bucket, shapes, input.grids, Object.keys(scalars)]);
-    const known = graphs.get(key);
-    if (known) return known;
     const pure = (tensors: NamedTensors): NamedTensors => {
-      const of = (prefix: string) => under(tensors, prefix);
-      const result = step(of("state/"), of("batch/"), of("scalar/"), input.grids);
+      const result = step(under(tensors, STATE), under(tensors, "batch/"), under(tensors, "scalar/"), input.grids);
       const lost = Object.keys(initial).filter((name) => !(name in result.state));
       if (lost.length > 0) throw new Error(`the step leaves out ${lost.join(", ")} of the state`);
-      return { ...withPrefix(result.state, "state'/"), ...withPrefix(result.outputs, "output/") };
+      return { ...withPrefix(result.state, NEXT), ...withPrefix(result.outputs, "output/") };
     };
-    const made = compile(runtime, input.bucket, pure, types, options);
+    const made = compile(runtime, input.bucket, pure, types, options, (graph) => {
+      state ??= new PackedState(runtime, initial, planPacks(graph, Object.keys(initial)));
+      return packState(graph, state.packs);
+    });
     graphs.set(key, made);
     return made;
   };
@@ -147,7 +156,7 @@ export async function compiledRunner(
     async step(input, scalars) {
       const { graph, session } = await compiled(input, scalars);
       const given: Record<string, Tensor> = {
-        ...withPrefix(current, "state/"),
+        ...state!.current,
         ...withPrefix(
           mapValues(input.arrays, (of) => toOrt(runtime, of)),
           "batch/",
@@ -158,18 +167,73 @@ export async function compiledRunner(
         ),
       };
       const feeds = mapValues(graph.inputs, (_, name) => given[name]);
-      const written = withPrefix(spare, "state'/");
       const results = await session.run(
         feeds,
-        mapValues(graph.outputs, (_, name) => written[name] ?? null),
+        mapValues(graph.outputs, (_, name) => state!.spare[name] ?? null),
       );
-      [current, spare] = [spare, current];
+      state!.swap();
       return mapValues(under(results, "output/"), (value) => (value.data as Float32Array)[0]);
     },
-    state: async () => mapValues(current, ({ dims, data }) => array(dims, Float32Array.from(data as Float32Array))),
+    state: async () =>
+      state?.unpacked() ?? mapValues(initial, ({ shape, data }) => array(shape, Float32Array.from(data))),
     dispose: () => {
       for (const graph of graphs.values()) void graph.then(({ session }) => session.release());
       graphs.clear();
     },
   };
+}
+
+/** The state in packs, twice: `current` by the names of a graph's inputs, `spare` by those of its outputs. */
+class PackedState {
+  #now: Float32Array[];
+  #next: Float32Array[];
+
+  constructor(
+    readonly runtime: Runtime,
+    readonly initial: NamedArrays,
+    readonly packs: readonly Pack[],
+  ) {
+    this.#now = packs.map((pack) => {
+      const flat = new Float32Array(pack.reduce((sum, name) => sum + initial[name].data.length, 0));
+      let at = 0;
+      for (const name of pack) {
+        flat.set(initial[name].data, at);
+        at += initial[name].data.length;
+      }
+      return flat;
+    });
+    this.#next = this.#now.map((flat) => new Float32Array(flat.length));
+  }
+
+  #tensors(prefix: string, flats: readonly Float32Array[]): Record<string, Tensor> {
+    return Object.fromEntries(
+      flats.map((flat, i) => [`${prefix}${i}`, toOrt(this.runtime, array([flat.length], flat))]),
+    );
+  }
+
+  get current(): Record<string, Tensor> {
+    return this.#tensors(PACK, this.#now);
+  }
+
+  get spare(): Record<string, Tensor> {
+    return this.#tensors(NEXT_PACK, this.#next);
+  }
+
+  swap(): void {
+    [this.#now, this.#next] = [this.#next, this.#now];
+  }
+
+  /** Copies, in the order and the shapes of the initial state. */
+  unpacked(): Record<string, Array32> {
+    const found = new Map<string, Float32Array>();
+    this.packs.forEach((pack, i) => {
+      let at = 0;
+      for (const name of pack) {
+        const size = this.initial[name].data.length;
+        found.set(name, this.#now[i].slice(at, at + size));
+        at += size;
+      }
+    });
+    return mapValues(this.initial, ({ shape }, name) => array(shape, found.get(name)));
+  }
 }
