@@ -1,7 +1,7 @@
 /** From traced tfjs kernels to ONNX: what each kernel is called there, and where it keeps its attributes. */
 import { sizeOf } from "../types.js";
 import { GraphBuilder, type Name } from "./onnxBuilder.js";
-import { removeDead } from "./onnxOptimize.js";
+import { fuseGemm, removeDead } from "./onnxOptimize.js";
 import type { OnnxGraph } from "./onnx.js";
 import { positiveAxis, reducedAxes, sliceBounds, splitSizes, type KernelName } from "./shapes.js";
 import type { Numbers, Trace, TracedKernel, Value } from "./trace.js";
@@ -192,5 +192,5 @@ export function lowerToOnnx({ kernels, inputs, outputs, constants }: Trace): Onn
     kernel.outputs.forEach(({ id }, i) => names.set(id, made[i]));
   }
   for (const [name, value] of Object.entries(outputs)) g.output(name, nameOf(value));
-  return removeDead(g.build());
+  return fuseGemm(removeDead(g.build()));
 }
