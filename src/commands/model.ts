@@ -92,12 +92,12 @@ async function runPretrain(options: PretrainOptions): Promise<void> {
   const { method, out, seed, resume, steps, saveEvery } = options;
   const preset = presetOf(options.preset);
   requireFolder("--out", out);
-  const engine = await chooseEngine(options.engine);
   const result = await stoppable((stopped) =>
     withProgress(async (onProgress) => {
       const dataName = options.data ?? preset.data;
       const { catalog: catalogFile, cache: cacheDir } = options;
       const data = await loadData(dataName, { catalogFile, cacheDir, seed, onProgress });
+      const engine = await chooseEngine(options.engine);
       const total = steps ?? preset[method].steps;
       const run = pretrainMethod(method, preset, data, { engine, folder: out, seed, resume, steps, saveEvery });
       let last: number | null = null;
@@ -124,10 +124,10 @@ async function runPretrain(options: PretrainOptions): Promise<void> {
       };
     }),
   );
-  answer(options.json, result, ({ steps, loss }) =>
+  answer(options.json, result, ({ steps, loss, engine }) =>
     loss === null
       ? `${out}: ${method} had done its ${steps} steps already`
-      : `${out}: ${method}, ${steps} steps, loss ${loss.toFixed(4)} (${engine.description})`,
+      : `${out}: ${method}, ${steps} steps, loss ${loss.toFixed(4)} (${engine})`,
   );
 }
 
@@ -142,21 +142,22 @@ async function runEmbed(options: EmbedOptions): Promise<void> {
   const loaded = named ? null : loadEncoder(options.encoder);
   // Another seed is another split: the encoder would be judged on patients that it was trained on.
   const seed = options.seed ?? Number(loaded?.provenance.seed ?? 7);
-  const engine = await chooseEngine(options.engine);
   const set = await withProgress(async (onProgress) => {
     const dataName = options.data ?? preset.data;
     const { catalog: catalogFile, cache: cacheDir } = options;
     const data = await loadData(dataName, { catalogFile, cacheDir, seed, onProgress });
     if (options.encoder === "pixels") return embedPixels(data).set;
     const encoder = loaded?.encoder ?? untrainedEncoder(preset, seed);
+    const engine = await chooseEngine(options.engine);
     const method = String(loaded?.provenance.method ?? "untrained");
     const pooling = options.pooling ?? (method === "mae" ? "mean" : "cls");
     const role = loaded ? "trained" : "untrained";
     const both = await embedEvaluation(method, role, encoder, data, { engine, onProgress });
     return both.find((one) => one.pooling === pooling)!.set;
   });
-  if (set.n === 0)
+  if (set.n === 0) {
     throw new InputError(`${set.meta.data}: expected samples in the splits gallery and query, found none`);
+  }
   saveEmbeddings(options.out, set);
   const { n, d, meta } = set;
   answer(options.json, { out: options.out, n, d, meta }, () => `${options.out}: ${n} vectors of ${d} numbers`);

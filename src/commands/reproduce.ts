@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { toText } from "../analysis/tables.js";
 import type { Claim } from "../claims.js";
+import { entryOf, loadCatalog } from "../datasets/catalog.js";
 import type { EngineName } from "../engine/engine.js";
 import { presetOf } from "../presets.js";
 import { reproduce, runNotebooks, type Reproduction } from "../reproduce.js";
@@ -69,6 +70,8 @@ interface NotebookArguments {
 
 async function executeNotebooks(options: NotebookArguments): Promise<void> {
   presetOf(options.preset);
+  if (options.data !== undefined) entryOf(loadCatalog(), options.data);
+  if (options.out !== undefined) requireFolder("--out", options.out);
   const notebooks = await withProgress((onProgress) => runNotebooks({ ...options, onProgress }));
   answer(options.json, { notebooks, preset: options.preset }, () => notebooks.join("\n"));
 }
