@@ -4,7 +4,8 @@ import { mapValues, toArrays, toTensors, type NamedArrays, type NamedTensors } f
 import { startBackend } from "../src/engine/backend.js";
 import { compiledRunner, compileFunction, type CompileReport } from "../src/engine/compile.js";
 import { eagerRunner, type Runner, type StepFunction } from "../src/engine/runner.js";
-import { EngineUnavailable, loadRuntime } from "../src/engine/runtime.js";
+import { loadRuntime } from "../src/engine/runtime.js";
+import { EngineUnavailable } from "../src/engine/unavailable.js";
 import type { EncoderConfig } from "../src/encoder/config.js";
 import { sineCosine3d } from "../src/encoder/positions.js";
 import { encode, initEncoder, pool } from "../src/encoder/vit.js";
@@ -183,6 +184,15 @@ test("a frozen encoder, compiled with its parameters as constants, embeds as the
     "patches: compiled for float32 [4,32,384], got float32 [3,32,384]",
   );
   await compiled.dispose();
+});
+
+test("an operation that is not covered is refused by the step, and the state is as it was", async () => {
+  const start = { w: { shape: [3], data: Float32Array.of(3, 1, 2) } };
+  const sorting: StepFunction = ({ w }) => ({ state: { w: tf.topk(w, 3).values }, outputs: {} });
+  const runner = await compiledRunner(sorting, start);
+  await expect(runner.step({ bucket: "", arrays: {}, grids: {} }, {})).rejects.toThrow(EngineUnavailable);
+  expect([...(await runner.state()).w.data]).toEqual([3, 1, 2]);
+  runner.dispose();
 });
 
 test("without ONNX Runtime there is one line that says so", async () => {

@@ -110,7 +110,10 @@ function checkType(name: string, expected: TensorType, got: BatchArray | undefin
  * Runs a step function as one ONNX graph per bucket, compiled when its bucket first comes. All graphs share one state,
  * which is kept twice: a step reads one copy and writes the other, so nothing is allocated from step to step.
  *
- * @throws EngineUnavailable where ONNX Runtime does not load, or rejects the graph (then from the first `step`)
+ * Nothing falls back by itself. Where a bucket cannot be compiled, `step` rejects and the state is as it was: a caller
+ * may go on from `state()` with `eagerRunner`, and should say so.
+ *
+ * @throws EngineUnavailable where ONNX Runtime does not load; from `step` where a graph cannot be made or is rejected
  */
 export async function compiledRunner(
   step: StepFunction,
@@ -177,7 +180,11 @@ export async function compiledRunner(
     state: async () =>
       state?.unpacked() ?? mapValues(initial, ({ shape, data }) => array(shape, Float32Array.from(data))),
     dispose: () => {
-      for (const graph of graphs.values()) void graph.then(({ session }) => session.release());
+      for (const graph of graphs.values())
+        graph.then(
+          ({ session }) => session.release(),
+          () => undefined,
+        );
       graphs.clear();
     },
   };

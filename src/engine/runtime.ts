@@ -3,13 +3,9 @@ import { availableParallelism } from "node:os";
 import type * as Ort from "onnxruntime-node";
 import type { BatchArray } from "./arrays.js";
 import { serialiseOnnx, type OnnxGraph } from "./onnx.js";
+import { EngineUnavailable } from "./unavailable.js";
 
 export type Runtime = typeof Ort;
-
-/** Says in one line why nothing can be compiled here. The eager engine is the way on. */
-export class EngineUnavailable extends Error {
-  override readonly name = "EngineUnavailable";
-}
 
 /** @throws EngineUnavailable where onnxruntime-node is not installed, or its binary does not load */
 export async function loadRuntime(): Promise<Runtime> {

@@ -14,6 +14,7 @@ import {
   type KernelShape,
   type TensorType,
 } from "./shapes.js";
+import { EngineUnavailable } from "./unavailable.js";
 
 /** One tensor of a traced function. */
 export interface Value extends TensorType {
@@ -204,7 +205,7 @@ const SPREADING: readonly tf.GradConfig[] = ["Sum", "Mean"].map((kernelName) => 
  *
  * @param f      a pure function of tensors; what it makes from arrays and plain numbers becomes a constant
  * @param inputs shapes and types of its arguments
- * @throws Error naming the operation where it is not one of `KERNELS`
+ * @throws EngineUnavailable naming the operation where it is not one of `KERNELS`
  */
 export function trace(f: (inputs: NamedTensors) => NamedTensors, inputs: Readonly<Record<string, TensorType>>): Trace {
   const on = traceBackend();
@@ -234,7 +235,7 @@ export function trace(f: (inputs: NamedTensors) => NamedTensors, inputs: Readonl
   } catch (error) {
     const unknown = /[Kk]ernel '(\w+)'.*backend 'trace'/.exec((error as Error).message);
     if (!unknown) throw error;
-    throw new Error(
+    throw new EngineUnavailable(
       `the compiled engine does not cover the tfjs operation ${unknown[1]}; add it to src/engine/shapes.ts and ` +
         `onnxLower.ts, or run with the eager engine`,
       { cause: error },
