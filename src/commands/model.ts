@@ -7,6 +7,7 @@ import { POOLINGS, type Pooling } from "../encoder/vit.js";
 import type { EngineName } from "../engine/engine.js";
 import { embedEvaluation, embedPixels, loadData, pretrainMethod, untrainedEncoder } from "../experiment.js";
 import { METHODS, presetOf } from "../presets.js";
+import { buildIndex, saveIndex } from "../retrieval/hnsw.js";
 import type { Method } from "../trainers/objective.js";
 import { InputError } from "../types.js";
 import {
@@ -44,6 +45,7 @@ interface EmbedOptions {
   readonly preset: string;
   readonly data?: string;
   readonly out: string;
+  readonly graph?: boolean;
   readonly pooling?: Pooling;
   readonly seed?: number;
   readonly engine?: EngineName;
@@ -83,6 +85,7 @@ export function addModelCommands(m3ret: Command): void {
       wholeNumber("seed"),
     )
     .requiredOption("--out <FILE>", "an .npz that numpy opens")
+    .option("--graph", "attach an HNSW graph, for searching large galleries")
     .addOption(engineOption())
     .addOption(jsonOption())
     .action(runEmbed);
@@ -158,7 +161,11 @@ async function runEmbed(options: EmbedOptions): Promise<void> {
   if (set.n === 0) {
     throw new InputError(`${set.meta.data}: expected samples in the splits gallery and query, found none`);
   }
-  saveEmbeddings(options.out, set);
+  if (options.graph) {
+    const index = await buildIndex(set);
+    if (index.reason) process.stderr.write(`${index.reason}\n`);
+    saveIndex(options.out, index);
+  } else saveEmbeddings(options.out, set);
   const { n, d, meta } = set;
   answer(options.json, { out: options.out, n, d, meta }, () => `${options.out}: ${n} vectors of ${d} numbers`);
 }

@@ -10,7 +10,7 @@ import type { Pooling } from "../encoder/vit.js";
 import { entryOf, loadCatalog, unlistedFolder } from "../datasets/catalog.js";
 import { Random } from "../random.js";
 import { evaluateRetrieval, type RetrievalReport } from "../retrieval/protocol.js";
-import { exactSearch } from "../retrieval/search.js";
+import { loadIndex } from "../retrieval/hnsw.js";
 import { prepareSample } from "../transforms/prepare.js";
 import { InputError, MODALITIES, type Modality, type Split } from "../types.js";
 import { answer, integerList, jsonOption, positiveInteger, wholeNumber } from "./shared.js";
@@ -51,7 +51,7 @@ export function addRetrievalCommands(m3ret: Command): void {
   m3ret
     .command("search")
     .description("the gallery items most like an image")
-    .requiredOption("--index <FILE>", "an .npz that embed wrote")
+    .requiredOption("--index <FILE>", "an .npz that embed wrote; with --graph, it is searched by HNSW")
     .requiredOption("--image <PATH>", "an image, video or volume, or a folder of DICOM slices")
     .option("--encoder <DIR>", "the encoder that the index was made with (not needed for pixels)")
     .option("--modality <NAME>", "what the image is, where the file does not say")
@@ -98,7 +98,8 @@ function describe(report: RetrievalReport): string {
 }
 
 async function runSearch(options: SearchOptions): Promise<void> {
-  const index = loadEmbeddings(options.index);
+  const searcher = await loadIndex(options.index);
+  const index = searcher.gallery;
   const decoded = await readFile(options.image);
   const named = options.modality as Modality | undefined;
   if (named && !MODALITIES.includes(named)) {
@@ -116,7 +117,7 @@ async function runSearch(options: SearchOptions): Promise<void> {
   const sample = prepareSample(record, decoded, preprocessing);
   const vector = await vectorOf(sample, index, options);
   const query = embeddingSet(vector, [{ ...sample, group: "the image that was asked for" }], "query");
-  const { indices, scores } = exactSearch(query, index, Math.min(options.k, index.n));
+  const { indices, scores } = searcher.search(query, Math.min(options.k, index.n));
   const hits = Array.from(indices, (row, i) => ({
     rank: i + 1,
     id: index.ids[row],
@@ -124,7 +125,8 @@ async function runSearch(options: SearchOptions): Promise<void> {
     score: scores[i],
     labels: Object.fromEntries(Object.entries(index.labels).map(([column, values]) => [column, values[row]])),
   }));
-  answer(options.json, { image: options.image, index: options.index, hits }, () =>
+  const { engine, reason } = searcher;
+  answer(options.json, { image: options.image, index: options.index, engine, reason: reason ?? null, hits }, () =>
     hits
       .map(({ rank, id, score, labels }) => `${rank}. ${id}  ${score.toFixed(4)}  ${Object.values(labels).join(", ")}`)
       .join("\n"),
