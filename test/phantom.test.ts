@@ -156,7 +156,7 @@ describe("a small study on disk", () => {
     const made = readdirSync(elsewhere)[0];
     truncateSync(join(elsewhere, made, "xray.uint8"), 100);
     const noSuchProcess = 4194304; // one more than the largest process id of Linux
-    mkdirSync(join(elsewhere, `${made}.${hostname()}.${noSuchProcess}.abcdef`));
+    mkdirSync(join(elsewhere, `${made}.${hostname()}.${noSuchProcess}.0.1`));
     const again = await openPhantom("tiny", tiny, { cacheDir: elsewhere });
     expect(await again.read(again.records[1])).toEqual(before);
     expect(readdirSync(elsewhere)).toEqual([made]);

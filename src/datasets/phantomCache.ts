@@ -10,17 +10,15 @@ import {
   openSync,
   fsyncSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   renameSync,
   rmSync,
   statSync,
 } from "node:fs";
-import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
-import { availableParallelism } from "node:os";
-import { Worker } from "node:worker_threads";
+import { availableParallelism, hostname } from "node:os";
+import { threadId, Worker } from "node:worker_threads";
 import { systemError, writeAtomic } from "../files.js";
 import type { Modality, OnProgress } from "../types.js";
 import {
@@ -53,23 +51,28 @@ export interface CacheOptions {
 /** Runs under way in this thread, by folder: asking twice at once makes the phantoms once. */
 const underWay = new Map<string, Promise<PhantomIndex>>();
 
+/** Temporary folders that this thread has made. */
+let made = 0;
+
 /** Reads the folder's index, making the phantoms first where they are not there. */
 export function ensurePhantoms(folder: string, spec: FullSpec, options: CacheOptions): Promise<PhantomIndex> {
   const running = underWay.get(folder);
   if (running) return running;
-  const made = generateUnlessThere(folder, spec, options).finally(() => underWay.delete(folder));
-  underWay.set(folder, made);
-  return made;
+  const index = generateUnlessThere(folder, spec, options).finally(() => underWay.delete(folder));
+  underWay.set(folder, index);
+  return index;
 }
 
 async function generateUnlessThere(folder: string, spec: FullSpec, options: CacheOptions): Promise<PhantomIndex> {
-  const there = readIndex(folder, spec);
-  if (there) return there;
-  let temporary: string;
+  // Unique among processes, threads and calls, so that runs at once never share a folder.
+  const temporary = `${folder}.${hostname()}.${process.pid}.${threadId}.${++made}`;
   try {
     mkdirSync(dirname(folder), { recursive: true });
     sweep(folder);
-    temporary = mkdtempSync(`${folder}.${hostname()}.${process.pid}.`);
+    const there = readIndex(folder, spec);
+    if (there) return there;
+    rmSync(temporary, { recursive: true, force: true }); // a stopped run may have had the same process id
+    mkdirSync(temporary);
   } catch (error) {
     throw systemError(folder, error);
   }
