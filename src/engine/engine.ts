@@ -1,12 +1,12 @@
 /** One way to compute for whoever trains or embeds: compiled where ONNX Runtime loads, otherwise eager, saying why. */
 import { availableParallelism } from "node:os";
 import * as tf from "@tensorflow/tfjs";
-import { InputError } from "../types.js";
 import { toArrays, toTensors, type BatchArray, type NamedArrays, type NamedTensors } from "./arrays.js";
 import { startBackend } from "./backend.js";
 import { compiledRunner, compileFunction, type CompiledFunction } from "./compile.js";
 import { eagerRunner, type Runner, type StepFunction } from "./runner.js";
 import { loadRuntime } from "./runtime.js";
+import { EngineUnavailable } from "./unavailable.js";
 
 export const ENGINES = ["compiled", "eager"] as const;
 /** `compiled`: traced once, run by ONNX Runtime. `eager`: operation by operation on tfjs, for looking inside. */
@@ -60,15 +60,14 @@ async function eagerEngine(notes: readonly string[]): Promise<Engine> {
 /**
  * The named engine, or the compiled one where it can run and the eager one where it can not; `notes` then says why.
  *
- * @throws InputError where the compiled engine was asked for by name and cannot run: it is not replaced in silence
+ * @throws EngineUnavailable where the compiled engine was asked for by name and cannot run: it is not replaced in silence
  */
 export async function startEngine(name?: EngineName): Promise<Engine> {
   if (name === "eager") return eagerEngine([]);
   try {
     return await compiledEngine();
   } catch (error) {
-    const reason = (error as Error).message;
-    if (name === "compiled") throw new InputError(`${reason}; --engine eager goes on without it`);
-    return eagerEngine([reason]);
+    if (name === "compiled" || !(error instanceof EngineUnavailable)) throw error;
+    return eagerEngine([error.message]);
   }
 }
