@@ -157,7 +157,7 @@ describe("m3ret reproduce --preset smoke", () => {
     }
   });
 
-  test("twice with the same seed gives the same losses, vectors and tables, bit for bit", () => {
+  test("twice with the same seed gives the same losses, vectors, tables and pictures, bit for bit", () => {
     for (const method of ["mae", "simdino"] as const) expect(losses(again, method)).toEqual(losses(first, method));
     expect(again.results.tables).toEqual(first.results.tables);
     expect(again.results.claims).toEqual(first.results.claims);
@@ -166,6 +166,10 @@ describe("m3ret reproduce --preset smoke", () => {
         readFileSync(join(runs, "smoke-phantom-smoke-s7", "embeddings", `${name}.npz`)),
       );
       expect(a.equals(b), name).toBe(true);
+    }
+    for (const svg of first.results.figures.filter((file) => file.endsWith(".svg"))) {
+      const [a, b] = [first, again].map(({ out }) => readFileSync(join(out, svg), "utf8"));
+      expect(a === b, svg).toBe(true);
     }
   });
 

@@ -237,8 +237,7 @@ export function trace(f: (inputs: NamedTensors) => NamedTensors, inputs: Readonl
     if (!unknown) throw error;
     throw new EngineUnavailable(
       `the compiled engine does not cover the tfjs operation ${unknown[1]}; add it to src/engine/shapes.ts and ` +
-        `onnxLower.ts, or run with the eager engine`,
-      { cause: error },
+        "onnxLower.ts",
     );
   } finally {
     on.recording = null;
