@@ -143,7 +143,11 @@ describe("pretraining that is stopped", () => {
 describe("a folder that holds a run", () => {
   test.each<[title: string, args: string[], says: RegExp]>([
     ["is not written over without --resume", [], /^error: .*: holds a mae run already; resume it or choose another/],
-    ["is not gone on with for another number of steps", ["--resume", "--steps", "20"], /cannot resume: steps was 30, now 20$/m],
+    [
+      "is not gone on with for another number of steps",
+      ["--resume", "--steps", "20"],
+      /cannot resume: steps was 30, now 20$/m,
+    ],
     [
       "is not gone on with by another method",
       ["--resume", "--method", "simdino"],
