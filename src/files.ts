@@ -5,12 +5,14 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   renameSync,
+  rmdirSync,
   rmSync,
   writeSync,
 } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { InputError } from "./types.js";
 
 type Chunk = string | Uint8Array;
@@ -33,12 +35,13 @@ export function systemError(path: string, error: unknown): InputError {
 
 /**
  * Writes chunks to `path`, atomically: a reader sees the old file or the new one, and a full disk leaves the old one
- * and no remains. Folders on the way are made. Throws an `InputError` that names the path.
+ * and no remains. Folders on the way are made, and removed again where it fails. Throws an `InputError` that names the path.
  */
 export function writeAtomic(path: string, ...chunks: readonly Chunk[]): void {
   const temporary = `${path}.${process.pid}.tmp`;
+  let made: string | undefined; // the first folder on the way that was not there
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    made = mkdirSync(dirname(path), { recursive: true });
     const file = openSync(temporary, "w");
     try {
       for (const chunk of chunks) {
@@ -52,8 +55,24 @@ export function writeAtomic(path: string, ...chunks: readonly Chunk[]): void {
     renameSync(temporary, path);
   } catch (error) {
     if (existsSync(temporary)) rmSync(temporary);
+    if (made !== undefined) removeEmpty(dirname(path), made);
     throw systemError(path, error);
   }
+}
+
+/** Removes empty folders from `inner` up to `outer`; what somebody else has put something into stays. */
+function removeEmpty(inner: string, outer: string): void {
+  try {
+    for (let at = resolve(inner); at.length >= resolve(outer).length; at = dirname(at)) rmdirSync(at);
+  } catch {
+    // Not empty: it is in use.
+  }
+}
+
+/** Removes what killed processes left of `writeAtomic` in a folder that nobody else writes to now. */
+export function sweepTemporary(folder: string): void {
+  if (!existsSync(folder)) return;
+  for (const name of readdirSync(folder)) if (/\.\d+\.tmp$/.test(name)) rmSync(join(folder, name), { force: true });
 }
 
 /** The whole file, or an `InputError` that names it. */

@@ -17,6 +17,7 @@ import {
   type NamedEmbeddings,
 } from "./experiment.js";
 import { METHODS, presetOf } from "./presets.js";
+import { planBatches } from "./trainers/batches.js";
 import { readLog, type LogLine } from "./trainers/pretrain.js";
 import type { Method } from "./trainers/objective.js";
 import { InputError } from "./types.js";
@@ -66,6 +67,7 @@ export async function runExperiment(options: RunOptions): Promise<ExperimentRun>
   const folder = runFolder(options);
   const { seed, onProgress } = options;
   const data = await loadData(options.data ?? preset.data, options);
+  planBatches(data.train, { batchSize: 1 }); // throws where there is nothing to train on, before an older run is removed
   if (data.gallery.length === 0 || data.query.length === 0) {
     throw new InputError(`${data.name}: expected samples in the splits gallery and query, found none`);
   }

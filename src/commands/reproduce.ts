@@ -42,7 +42,7 @@ export function addReproduce(m3ret: Command): void {
     .option("--out <DIR>", "figures and results.json", "figures")
     .option("--runs <DIR>", "where training runs and embeddings are kept", "runs")
     .option("--seed <N>", "of every random choice", wholeNumber("seed"), 7)
-    .option("--resume", "go on with a stopped run, or use a complete one")
+    .option("--resume", "go on with a stopped run, or use a complete one; without it the run of this name is replaced")
     .option("--no-notebooks", "leave the notebooks out")
     .addOption(engineOption())
     .addOption(jsonOption())

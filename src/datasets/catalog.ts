@@ -227,13 +227,22 @@ function packaged(): string {
 
 /** As `loadCatalog`, from text that has been read; `file` is what errors name. */
 export function parseCatalog(yaml: string, file: string): Catalog {
-  const document = parseDocument(yaml);
+  const document = parseDocument(yaml, { logLevel: "error" }); // its warnings would go to the terminal
   const [broken] = document.errors;
   if (broken !== undefined) throw new InputError(`${file}: ${broken.message.split("\n")[0].replace(/:$/, "")}`);
 
-  const parsed = schema.safeParse(document.toJS());
+  const parsed = schema.safeParse(plainOf(document, file));
   if (!parsed.success) throw new InputError(`${file}: ${firstIssue(parsed.error)}`);
   return { file, datasets: parsed.data.datasets };
+}
+
+/** Throws where an alias (`*name`) has no anchor (`&name`) before it. */
+function plainOf(document: ReturnType<typeof parseDocument>, file: string): unknown {
+  try {
+    return document.toJS();
+  } catch (error) {
+    throw new InputError(`${file}: ${(error as Error).message.split("\n")[0]}`);
+  }
 }
 
 /** `datasets.phantom.size: Invalid input: expected number, received string (and 2 more)` */

@@ -79,6 +79,9 @@ async function generateUnlessThere(folder: string, spec: FullSpec, options: Cach
   try {
     const index = await generate(temporary, spec, options);
     return publish(temporary, folder, spec) ?? index;
+  } catch (error) {
+    // What the operating system said is told of the folder that was asked for: nobody knows the one beside it.
+    throw typeof (error as NodeJS.ErrnoException).code === "string" ? systemError(folder, error) : error;
   } finally {
     rmSync(temporary, { recursive: true, force: true });
   }
@@ -201,7 +204,7 @@ async function renderInThreads(
     await Promise.all(Array.from({ length: count }, (_, first) => run(first)));
   } catch (error) {
     await Promise.all(workers.map((worker) => worker.terminate()));
-    throw systemError(folder, error);
+    throw error;
   }
 }
 

@@ -26,7 +26,7 @@ export function loadEncoder(folder: string): { encoder: Encoder; provenance: Pro
   const path = join(folder, WEIGHTS);
   if (!existsSync(path)) throw new InputError(`${folder}: expected a folder with ${WEIGHTS}, found none`);
   const { arrays, metadata } = loadSafetensors(path);
-  const resolved = JSON.parse(metadata.config ?? "{}") as Record<string, unknown>;
+  const resolved = configOf(metadata.config);
   const parsed = encoderConfigSchema.safeParse(resolved.encoder);
   if (!parsed.success) throw new InputError(`${path}: its metadata holds no valid encoder configuration`);
   const expected = initEncoder(parsed.data, new Random(0)).params;
@@ -35,4 +35,14 @@ export function loadEncoder(folder: string): { encoder: Encoder; provenance: Pro
     if (String(found) !== String(shape)) throw new InputError(`${path}: expected ${name} [${shape}], got [${found}]`);
   }
   return { encoder: { config: parsed.data, params: arrays }, provenance: resolved };
+}
+
+/** The stored configuration, or an empty one where it is missing or damaged: the schema then says what is wrong. */
+function configOf(text: string | undefined): Record<string, unknown> {
+  try {
+    const config: unknown = JSON.parse(text ?? "{}");
+    return typeof config === "object" && config !== null ? (config as Record<string, unknown>) : {};
+  } catch {
+    return {};
+  }
 }

@@ -35,15 +35,18 @@ export function loadSafetensors(path: string): { arrays: NamedArrays; metadata: 
   if (bytes.length < 8) throw bad(`${bytes.length} bytes`);
   const headerLength = Number(bytes.readBigUInt64LE());
   if (headerLength > bytes.length - 8) throw bad("a header that is longer than the file");
-  let header: { __metadata__?: Record<string, string> };
+  let header: { __metadata__?: Record<string, string> } | null;
   try {
     header = JSON.parse(bytes.toString("utf8", 8, 8 + headerLength));
   } catch {
     throw bad("a header that is not JSON");
   }
+  if (typeof header !== "object" || header === null) throw bad("a header that is no object");
   const arrays: Record<string, Array32> = {};
   const { __metadata__: metadata = {}, ...entries } = header;
   for (const [name, entry] of Object.entries(entries as Record<string, HeaderEntry>)) {
+    const { shape, data_offsets: offsets } = entry ?? {};
+    if (!Array.isArray(shape) || !Array.isArray(offsets)) throw bad(`${name} without a shape or a place`);
     if (entry.dtype !== "F32") throw bad(`${entry.dtype} in ${name}`);
     const [from, to] = entry.data_offsets;
     const body = bytes.subarray(8 + headerLength + from, 8 + headerLength + to);

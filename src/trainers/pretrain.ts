@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { startEngine, type Engine } from "../engine/engine.js";
 import { saveEncoder } from "../encoder/checkpoint.js";
 import type { Encoder } from "../encoder/vit.js";
-import { readBytes, writeAtomic } from "../files.js";
+import { readBytes, sweepTemporary, writeAtomic } from "../files.js";
 import type { Random } from "../random.js";
 import { InputError, type Sample } from "../types.js";
 import type { BatchPlan } from "./batches.js";
@@ -70,6 +70,7 @@ export async function* pretrain(
   const start = found ? loadState(statePath, identity) : undefined;
   const log = start ? readLog(folder).filter((line) => line.step < start.step) : [];
   if (!start && existsSync(logPath)) rmSync(logPath);
+  sweepTemporary(folder);
 
   let last: TrainState | undefined = start;
   let newest: TrainEvent | undefined;
@@ -78,7 +79,12 @@ export async function* pretrain(
     last = await newest.snapshot();
     // The log goes first: lines beyond the state are cut on resuming, lines that lack could not be made up.
     writeAtomic(logPath, log.map((line) => JSON.stringify(line) + "\n").join(""));
-    saveState(statePath, last, identity);
+    try {
+      saveState(statePath, last, identity);
+    } catch (error) {
+      if (!existsSync(statePath)) rmSync(logPath); // a log alone is no run
+      throw error;
+    }
   };
   // Not `for await`: leaving that would free the run's state before it is saved.
   const events = train(objective, samples, { ...options, engine, start });
@@ -110,5 +116,11 @@ export function readLog(folder: string): LogLine[] {
   if (!existsSync(path)) return [];
   const text = Buffer.from(readBytes(path)).toString("utf8");
   const lines = text.split("\n").filter((line) => line !== "");
-  return lines.map((line) => JSON.parse(line) as LogLine);
+  return lines.map((line, i) => {
+    try {
+      return JSON.parse(line) as LogLine;
+    } catch {
+      throw new InputError(`${path}:${i + 1}: expected a line of JSON, got "${line.slice(0, 40)}"`);
+    }
+  });
 }

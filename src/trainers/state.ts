@@ -29,11 +29,19 @@ export function loadState(path: string, identity: RunIdentity): TrainState {
   const { arrays, metadata } = loadSafetensors(path);
   const { step, random, identity: stored } = metadata;
   if (!step || !random || !stored) throw new InputError(`${path}: expected a training state, got other safetensors`);
-  const before = JSON.parse(stored) as Record<string, unknown>;
+  const before = fromJson<Record<string, unknown>>(path, stored);
   const now = JSON.parse(JSON.stringify(identity)) as Record<string, unknown>;
   for (const key of new Set([...Object.keys(before), ...Object.keys(now)])) {
     const [was, is] = [JSON.stringify(before[key]), JSON.stringify(now[key])];
     if (was !== is) throw new InputError(`${path}: cannot resume: ${key} was ${was}, now ${is}`);
   }
-  return { step: Number(step), arrays, random: JSON.parse(random) as RandomState };
+  return { step: Number(step), arrays, random: fromJson<RandomState>(path, random) };
+}
+
+function fromJson<T>(path: string, text: string): T {
+  try {
+    return JSON.parse(text) as T;
+  } catch {
+    throw new InputError(`${path}: expected a training state, got damaged metadata`);
+  }
 }
