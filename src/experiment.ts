@@ -10,6 +10,8 @@ import { embeddingSet, pixelEmbeddings, saveEmbeddings, type EmbeddingSet } from
 import { embedVectors } from "./encoder/embed.js";
 import type { Engine } from "./engine/engine.js";
 import { initEncoder, type Encoder, type Pooling } from "./encoder/vit.js";
+import type { Variant } from "./analysis/tables.js";
+import { fitWhitening, whiten } from "./analysis/whiten.js";
 import { encoderOf, objectiveOf, type Preset } from "./presets.js";
 import { Random } from "./random.js";
 import { pretrain } from "./trainers/pretrain.js";
@@ -90,6 +92,7 @@ export interface NamedEmbeddings {
   readonly name: string;
   readonly role: "pixels" | "untrained" | "trained";
   readonly pooling: Pooling | "none";
+  readonly variant: Variant;
   readonly set: EmbeddingSet;
 }
 
@@ -99,18 +102,24 @@ function splitsOf({ gallery, query }: ExperimentData): Split[] {
   return [...gallery.map((): Split => "gallery"), ...query.map((): Split => "query")];
 }
 
-/** Raw pixels of the evaluation samples. */
-export function embedPixels(data: ExperimentData): NamedEmbeddings {
-  const set = pixelEmbeddings(evaluationSamples(data), 32, splitsOf(data));
-  return {
-    name: "raw pixels",
-    role: "pixels",
-    pooling: "none",
-    set: { ...set, meta: { ...set.meta, data: data.name } },
-  };
+/** One encoder's vectors of the evaluation samples, and the same whitened with what its training vectors teach. */
+function plainAndWhitened(named: Omit<NamedEmbeddings, "variant">, train: EmbeddingSet): NamedEmbeddings[] {
+  const whitened = { ...named, name: `${named.name}, whitened`, set: whiten(named.set, fitWhitening(train)) };
+  return [
+    { ...named, variant: "plain" },
+    { ...whitened, variant: "whitened" },
+  ];
 }
 
-/** Both poolings of one encoder over the evaluation samples: gallery first, then queries. */
+/** Raw pixels of the evaluation samples, plain and whitened. */
+export function embedPixels(data: ExperimentData): NamedEmbeddings[] {
+  const set = pixelEmbeddings(evaluationSamples(data), 32, splitsOf(data));
+  const named = { name: "raw pixels", role: "pixels", pooling: "none" } as const;
+  const meta = { ...set.meta, data: data.name };
+  return plainAndWhitened({ ...named, set: { ...set, meta } }, pixelEmbeddings(data.train, 32, "train"));
+}
+
+/** Both poolings of one encoder over the evaluation samples, gallery first, then queries; each plain and whitened. */
 export async function embedEvaluation(
   name: string,
   role: NamedEmbeddings["role"],
@@ -120,13 +129,15 @@ export async function embedEvaluation(
 ): Promise<NamedEmbeddings[]> {
   const samples = evaluationSamples(data);
   const labelled: OnProgress | undefined = onProgress && ((p) => onProgress({ ...p, label: `embed, ${name}` }));
-  const vectors = await embedVectors(encoder, samples, { engine, onProgress: labelled });
-  return (["cls", "mean"] as const).map((pooling) => ({
-    name: `${name}, ${pooling === "cls" ? "CLS" : "mean"}`,
-    role,
-    pooling,
-    set: embeddingSet(vectors[pooling], samples, splitsOf(data), { encoder: name, pooling, data: data.name }),
-  }));
+  const vectors = await embedVectors(encoder, [...samples, ...data.train], { engine, onProgress: labelled });
+  const d = encoder.config.width;
+  return (["cls", "mean"] as const).flatMap((pooling) => {
+    const meta = { encoder: name, pooling, data: data.name };
+    const [evaluated, trained] = [0, samples.length].map((from) => vectors[pooling].subarray(from * d));
+    const set = embeddingSet(evaluated.subarray(0, samples.length * d), samples, splitsOf(data), meta);
+    const train = embeddingSet(trained, data.train, "train", meta);
+    return plainAndWhitened({ name: `${name}, ${pooling === "cls" ? "CLS" : "mean"}`, role, pooling, set }, train);
+  });
 }
 
 /** `FOLDER/mae-cls.npz` for "MAE, CLS". */

@@ -1,6 +1,6 @@
 /** Every table of the paper's claims, from embeddings alone: per modality, across modalities, exact pairs, MRI. */
 import { pairRetrieval } from "./analysis/alignment.js";
-import { recallTable, type EncoderResults, type Table } from "./analysis/tables.js";
+import { recallTable, type EncoderResults, type Table, type Variant } from "./analysis/tables.js";
 import { centrePerModality, selectRows, type EmbeddingSet } from "./embeddings.js";
 import type { NamedEmbeddings } from "./experiment.js";
 import { Random } from "./random.js";
@@ -11,7 +11,7 @@ import { MODALITIES, PRETRAIN_MODALITIES, UNSEEN_MODALITY, type Modality, type S
 export interface ResultRow extends RetrievalReport {
   readonly encoder: string;
   readonly role: NamedEmbeddings["role"];
-  readonly centred: boolean;
+  readonly variant: Variant;
   readonly from: Modality;
   readonly to: Modality;
 }
@@ -59,20 +59,20 @@ interface Direction {
 interface Contestant {
   readonly name: string;
   readonly role: NamedEmbeddings["role"];
-  readonly centred: boolean;
+  readonly variant: Variant;
   readonly set: EmbeddingSet;
 }
 
-/** Every encoder as it is, and once more with each modality centred on its mean (a column of its own, never the default). */
+/**
+ * Every encoder as it is, whitened where it was, and as it is with each modality centred on its mean (rows of their own,
+ * never the default: centring needs to know the query's modality).
+ */
 function contestants(all: readonly NamedEmbeddings[]): Contestant[] {
-  const plain = all.map(({ name, role, set }) => ({ name, role, centred: false, set }));
-  const centred = plain.map((c) => ({
-    ...c,
-    name: `${c.name}, centred`,
-    centred: true,
-    set: centrePerModality(c.set),
-  }));
-  return [...plain, ...centred];
+  const given = all.map(({ name, role, variant, set }) => ({ name, role, variant, set }));
+  const centred = given
+    .filter(({ variant }) => variant === "plain")
+    .map((c) => ({ ...c, name: `${c.name}, centred`, variant: "centred" as const, set: centrePerModality(c.set) }));
+  return [...given, ...centred];
 }
 
 function part(set: EmbeddingSet, modality: Modality, split: Split): EmbeddingSet {
@@ -114,19 +114,19 @@ export function judge(all: readonly NamedEmbeddings[], options: JudgeOptions): J
 
   const present = MODALITIES.filter((m) => all[0].set.modalities.includes(m));
   const seen = present.filter((m) => PRETRAIN_MODALITIES.includes(m));
-  const plain = judged.filter(({ centred }) => !centred);
+  const uncentred = judged.filter(({ variant }) => variant !== "centred");
   const within = seen.map((m) => ({ from: m, to: m }));
   const across = seen.flatMap((from) => seen.filter((to) => to !== from).map((to) => ({ from, to })));
   const unseen = present.includes(UNSEEN_MODALITY)
     ? [UNSEEN_MODALITY, ...seen].map((to) => ({ from: UNSEEN_MODALITY, to }))
     : [];
   return {
-    perModality: ask(within, label, "Retrieval within each modality", plain),
+    perModality: ask(within, label, "Retrieval within each modality", uncentred),
     crossModal: ask(across, crossModalLabel, "Retrieval across modalities, no pairs in training", judged),
     pairs: askPairs(judged, { data, seed, ks, bootstrap }),
     mri: mergeAnswers(
-      ask(unseen.slice(0, 1), label, "Transfer to MRI, never seen in pretraining", plain),
-      ask(unseen.slice(1), crossModalLabel, "From MRI to what was seen", plain),
+      ask(unseen.slice(0, 1), label, "Transfer to MRI, never seen in pretraining", uncentred),
+      ask(unseen.slice(1), crossModalLabel, "From MRI to what was seen", uncentred),
     ),
     unasked,
   };
@@ -137,8 +137,8 @@ const mergeAnswers = (a: Answer, b: Answer): Answer => ({
   tables: [...a.tables, ...b.tables],
 });
 
-function rowOf({ name, role, centred }: Contestant, direction: Direction, report: RetrievalReport): ResultRow {
-  return { encoder: name, role, centred, ...direction, ...report };
+function rowOf({ name, role, variant }: Contestant, direction: Direction, report: RetrievalReport): ResultRow {
+  return { encoder: name, role, variant, ...direction, ...report };
 }
 
 /** X-ray → CT of the same patient, and back, among all patients of the evaluation splits. */
@@ -174,8 +174,8 @@ function tablesOf(
   if (rows.length === 0) return [];
   const encoders = new Map<string, EncoderResults & { reports: Record<string, RetrievalReport> }>();
   for (const row of rows) {
-    const { encoder: name, role, centred, from, to } = row;
-    const entry = encoders.get(name) ?? { name, role, centred, reports: {} };
+    const { encoder: name, role, variant, from, to } = row;
+    const entry = encoders.get(name) ?? { name, role, variant, reports: {} };
     entry.reports[from === to ? from : `${from} → ${to}`] = row;
     encoders.set(name, entry);
   }

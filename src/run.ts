@@ -84,7 +84,7 @@ export async function runExperiment(options: RunOptions): Promise<ExperimentRun>
       await pretrainFully(method, data, { ...options, engine }, join(folder, method)),
     ]);
   }
-  const embeddings = [embedPixels(data)];
+  const embeddings = embedPixels(data);
   for (const [name, role, encoder] of encoders) {
     embeddings.push(...(await embedEvaluation(name, role, encoder, data, { engine, onProgress })));
   }
@@ -126,19 +126,23 @@ async function pretrainFully(
 /** The embeddings of a finished run, from its folder; an `InputError` that says how to make them where they are not. */
 export function loadRunEmbeddings(options: RunOptions): NamedEmbeddings[] {
   const folder = runFolder(options);
-  const expected: [name: string, role: NamedEmbeddings["role"], pooling: NamedEmbeddings["pooling"]][] = [
-    ["raw pixels", "pixels", "none"],
-  ];
+  const expected: Omit<NamedEmbeddings, "set">[] = [];
+  const expect = (name: string, role: NamedEmbeddings["role"], pooling: NamedEmbeddings["pooling"]) => {
+    expected.push({ name, role, pooling, variant: "plain" });
+    expected.push({ name: `${name}, whitened`, role, pooling, variant: "whitened" });
+  };
+  expect("raw pixels", "pixels", "none");
   for (const name of ["untrained", ...Object.values(METHOD_NAMES)]) {
     const role = name === "untrained" ? "untrained" : "trained";
-    expected.push([`${name}, CLS`, role, "cls"], [`${name}, mean`, role, "mean"]);
+    expect(`${name}, CLS`, role, "cls");
+    expect(`${name}, mean`, role, "mean");
   }
-  return expected.map(([name, role, pooling]) => {
-    const path = embeddingsPath(join(folder, "embeddings"), name);
+  return expected.map((named) => {
+    const path = embeddingsPath(join(folder, "embeddings"), named.name);
     if (!existsSync(path)) {
       throw new InputError(`${path}: not there; run m3ret reproduce --preset ${options.preset} first`);
     }
-    return { name, role, pooling, set: loadEmbeddings(path) };
+    return { ...named, set: loadEmbeddings(path) };
   });
 }
 

@@ -36,7 +36,7 @@ function queriesOf(rows: readonly ResultRow[]): number {
 }
 
 /** Encoders that bars compare: both baselines and each method as it is judged. */
-const SHOWN = ["raw pixels", "untrained, CLS", "untrained, mean", ...Object.values(PRIMARY)];
+const SHOWN = ["raw pixels", "untrained, CLS", "untrained, mean, whitened", ...Object.values(PRIMARY)];
 
 export function recallByModality({ rows }: Answer, about: About): Figure {
   const shown = rows.filter((row) => SHOWN.includes(row.encoder));
@@ -47,7 +47,7 @@ export function recallByModality({ rows }: Answer, about: About): Figure {
 
 /** Query modality against gallery modality for one encoder, the diagonal included. */
 export function crossModalHeatmap({ perModality, crossModal }: Judgement, encoder: string, about: About): Figure {
-  const rows = [...perModality.rows, ...crossModal.rows].filter((row) => row.encoder === encoder && !row.centred);
+  const rows = [...perModality.rows, ...crossModal.rows].filter((row) => row.encoder === encoder);
   const cells = rows.map((row) => ({ query: row.from, gallery: row.to, ...measured(row, "1") }));
   const queries = perModality.rows.filter((row) => row.encoder === encoder).reduce((sum, row) => sum + row.n.query, 0);
   const name = `cross-modal-${encoder.toLowerCase().replace(/[^a-z]+/g, "-")}`;

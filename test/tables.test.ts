@@ -34,7 +34,7 @@ const results: EncoderResults[] = [
   { name: "untrained", role: "untrained", reports: { xray: judged(30, 3), ct: judged(30, 4) } },
   { name: "MAE, mean", role: "trained", reports: { xray: judged(0.7, 5), ct: judged(30, 6) } },
   { name: "SimDINO, cls", role: "trained", reports: { xray: judged(0.05, 7), ct: judged(0.05, 8) } },
-  { name: "SimDINO, cls, centred", role: "trained", centred: true, reports: { xray: judged(0.05, 9) } },
+  { name: "SimDINO, cls, centred", role: "trained", variant: "centred", reports: { xray: judged(0.05, 9) } },
 ];
 const table = recallTable(results, options);
 
@@ -55,7 +55,7 @@ test("marks say which intervals lie above which baselines, and only trained rows
     ["↑*", "↑*"],
     ["", undefined], // no centred baseline to compare with
   ]);
-  const centredPixels: EncoderResults = { ...results[0], name: "raw pixels, centred", centred: true };
+  const centredPixels: EncoderResults = { ...results[0], name: "raw pixels, centred", variant: "centred" };
   const compared = recallTable([...results, centredPixels], options);
   expect(compared.rows[5].cells[0]!.marks).toBe("*");
 });

@@ -7,12 +7,18 @@ import { InputError } from "../types.js";
 /** What a row is compared with: trained rows are marked against `pixels` and `untrained`. */
 export type Role = "pixels" | "untrained" | "trained";
 
+/**
+ * What was done to the vectors before they were compared: nothing; each modality minus its mean; or PCA whitening
+ * learned on the training split.
+ */
+export type Variant = "plain" | "centred" | "whitened";
+
 /** One encoder's results, by column of the table: a modality, or a direction such as "xray → ct". */
 export interface EncoderResults {
   readonly name: string;
   readonly role: Role;
-  /** Centred per modality: compared with centred baselines only, because centring alone helps. */
-  readonly centred?: boolean;
+  /** Rows are compared with baselines of the same variant only, because centring or whitening alone helps. */
+  readonly variant?: Variant;
   readonly reports: Readonly<Record<string, RetrievalReport>>;
 }
 
@@ -76,8 +82,8 @@ function perColumn(columns: readonly string[], value: (column: string) => number
  * ones add. Chance comes from the reports themselves, exactly; encoders that were judged on other queries or another
  * gallery than the rest cannot stand in one table, and an `InputError` says so.
  *
- * A trained cell is marked ↑ where its interval lies above that of every untrained row of the same centring (its low
- * end above their high ends), and * where it lies above that of every raw-pixel row of the same centring.
+ * A trained cell is marked ↑ where its interval lies above that of every untrained row of the same variant (its low
+ * end above their high ends), and * where it lies above that of every raw-pixel row of the same variant.
  */
 export function recallTable(encoders: readonly EncoderResults[], options: TableOptions): Table {
   if (encoders.length === 0) throw new InputError("table: expected at least one encoder, got none");
@@ -100,16 +106,16 @@ export function recallTable(encoders: readonly EncoderResults[], options: TableO
       return { value, low: value, high: value, marks: "" };
     }),
   };
-  const highest = (role: Role, centred: boolean, column: string): number =>
+  const highest = (role: Role, variant: Variant, column: string): number =>
     encoders
-      .filter((e) => e.role === role && (e.centred ?? false) === centred && column in e.reports)
+      .filter((e) => e.role === role && (e.variant ?? "plain") === variant && column in e.reports)
       .reduce((most, e) => Math.max(most, readMetric(e.reports[column], options).high), -Infinity);
   const rows = encoders.map((encoder): TableRow => {
     const cells = columns.map((column): Cell | null => {
       if (!(column in encoder.reports)) return null;
       const interval = readMetric(encoder.reports[column], options);
       const above = (role: Role): boolean => {
-        const baseline = highest(role, encoder.centred ?? false, column);
+        const baseline = highest(role, encoder.variant ?? "plain", column);
         return encoder.role === "trained" && baseline > -Infinity && interval.low > baseline;
       };
       const marks = (above("untrained") ? ABOVE_UNTRAINED : "") + (above("pixels") ? ABOVE_PIXELS : "");
@@ -128,8 +134,9 @@ export function recallTable(encoders: readonly EncoderResults[], options: TableO
 }
 
 const LEGEND =
-  `${ABOVE_UNTRAINED} interval above those of all untrained rows, ${ABOVE_PIXELS} above those of all raw-pixel rows; ` +
-  "centred rows (each modality minus its mean, so the query's modality is known) are compared with centred ones only";
+  `${ABOVE_UNTRAINED} interval above those of all untrained rows, ${ABOVE_PIXELS} above those of all raw-pixel rows, of the ` +
+  "same variant: plain; centred (each modality minus its mean, so the query's modality is known); whitened (PCA of the " +
+  "training split, no labels)";
 
 function assertSameTask(a: RetrievalReport, b: RetrievalReport, column: string, encoder: EncoderResults): void {
   const task = (r: RetrievalReport) => JSON.stringify([r.label, r.n, r.bootstrap, r.chance]);

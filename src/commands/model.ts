@@ -149,14 +149,14 @@ async function runEmbed(options: EmbedOptions): Promise<void> {
     const dataName = options.data ?? preset.data;
     const { catalog: catalogFile, cache: cacheDir } = options;
     const data = await loadData(dataName, { catalogFile, cacheDir, seed, onProgress });
-    if (options.encoder === "pixels") return embedPixels(data).set;
+    if (options.encoder === "pixels") return embedPixels(data)[0].set;
     const encoder = loaded?.encoder ?? untrainedEncoder(preset, seed);
     const engine = await chooseEngine(options.engine);
     const method = String(loaded?.provenance.method ?? "untrained");
     const pooling = options.pooling ?? (method === "mae" ? "mean" : "cls");
     const role = loaded ? "trained" : "untrained";
     const both = await embedEvaluation(method, role, encoder, data, { engine, onProgress });
-    return both.find((one) => one.pooling === pooling)!.set;
+    return both.find((one) => one.pooling === pooling && one.variant === "plain")!.set;
   });
   if (set.n === 0) {
     throw new InputError(`${set.meta.data}: expected samples in the splits gallery and query, found none`);
