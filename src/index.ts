@@ -53,6 +53,7 @@ export { exactSearch } from "./retrieval/search.js";
 export { alignment, crossModalMatrix, modalityGap, pairRetrieval, uniformity } from "./analysis/alignment.js";
 export { contactSheet } from "./analysis/contactSheet.js";
 export {
+  barFigure,
   displayFigure,
   displayInteractive,
   heatmapFigure,
@@ -63,6 +64,7 @@ export {
 } from "./analysis/figures.js";
 export { recallTable, toDataFrame, toMarkdown, toText } from "./analysis/tables.js";
 export { umap2d } from "./analysis/umap.js";
+export { fitWhitening, whiten } from "./analysis/whiten.js";
 
 // the experiment
 export { claimsMarkdown, claimsOf, PRIMARY } from "./claims.js";
