@@ -14,12 +14,12 @@ import { PRIMARY } from "./claims.js";
 import { takeRows, type EmbeddingSet } from "./embeddings.js";
 import type { NamedEmbeddings } from "./experiment.js";
 import type { Answer, Judgement, ResultRow } from "./judge.js";
-import { presetOf } from "./presets.js";
+import { presetOf, type Preset } from "./presets.js";
 import { Random } from "./random.js";
 import { METHOD_NAMES, type ExperimentRun } from "./run.js";
 import type { LogLine } from "./trainers/pretrain.js";
 import type { Method } from "./trainers/objective.js";
-import { expansionLimits, HEAD_OUT, PUBLISHED_CODING_RATE } from "./trainers/simdino.js";
+import { expansionLimits, HEAD_OUT, PUBLISHED_CODING_RATE, shardSize } from "./trainers/simdino.js";
 import { UNSEEN_MODALITY, type OnProgress } from "./types.js";
 
 /** What every figure says of itself. */
@@ -94,21 +94,21 @@ export function crossModalMaps(
 }
 
 /** Loss terms against step; SimDINO's with the two ends that its expansion can reach. */
-export function lossCurves(method: Method, log: readonly LogLine[], batchSize: number, about: About): Figure {
+export function lossCurves(method: Method, log: readonly LogLine[], preset: Preset, about: About): Figure {
   const terms = method === "mae" ? ["loss"] : ["agreement", "expansion"];
   const curves = terms.map((term): LossCurve => ({
     term,
     steps: log.map(({ step }) => step),
     values: log.map((line) => Number(line[term])),
   }));
-  const levels = method === "mae" ? [] : expansionLevels(batchSize);
+  const levels = method === "mae" ? [] : expansionLevels(preset.simdino);
   return lossFigure(curves, { ...about, method: METHOD_NAMES[method], name: `loss-${method}`, levels });
 }
 
-/** The two ends of the expansion term for batches of this size, to be drawn dashed. */
-function expansionLevels(batchSize: number): LossLevel[] {
-  const { shardRows } = PUBLISHED_CODING_RATE;
-  const { ceiling, collapse } = expansionLimits(Math.min(batchSize, shardRows), HEAD_OUT, PUBLISHED_CODING_RATE);
+/** The two ends of the expansion term of a preset, to be drawn dashed. */
+function expansionLevels({ batchSize, effectiveBatch }: Preset["simdino"]): LossLevel[] {
+  const rate = { ...PUBLISHED_CODING_RATE, effectiveBatch };
+  const { ceiling, collapse } = expansionLimits(shardSize(batchSize, rate), HEAD_OUT, rate);
   return [
     { term: "expansion", name: "ceiling", value: ceiling },
     { term: "expansion", name: "collapse", value: collapse },
@@ -125,8 +125,8 @@ export function storyFigures(
   const about = { dataSet: run.data.name, seed: run.seed };
   const preset = presetOf(run.preset);
   const figures = [
-    lossCurves("mae", run.logs.mae, preset.mae.batchSize, about),
-    lossCurves("simdino", run.logs.simdino, preset.simdino.batchSize, about),
+    lossCurves("mae", run.logs.mae, preset, about),
+    lossCurves("simdino", run.logs.simdino, preset, about),
     recallByModality(judgement.perModality, about),
   ];
   for (const encoder of Object.values(PRIMARY)) {

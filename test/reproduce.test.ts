@@ -134,7 +134,7 @@ describe("m3ret reproduce --preset smoke", () => {
     for (const { claim, verdict, measured } of claims) {
       expect(claim).toMatch(/^(MAE|SimDINO): /);
       expect(["yes", "partly", "no"]).toContain(verdict);
-      expect(measured).toMatch(/^Recall@1 above .*chance 0\.\d\d/);
+      expect(measured).toMatch(/^Recall@[15][ :].*chance 0\.\d\d/);
     }
   });
 

@@ -1,0 +1,40 @@
+import { expect, test } from "vitest";
+import { claimsOf, PRIMARY } from "../src/claims.js";
+import type { Answer, ResultRow } from "../src/judge.js";
+import type { Modality } from "../src/types.js";
+
+/** A row with the numbers that claims read; the rest of a report is not looked at. */
+function row(encoder: string, value: number, width: number, from: Modality = "ct", to: Modality = from): ResultRow {
+  const recallAtK = { "1": { value, low: value - width, high: value + width } };
+  const role = encoder.startsWith("untrained") ? "untrained" : "trained";
+  const variant = encoder.endsWith("whitened") ? "whitened" : "plain";
+  return { encoder, role, variant, from, to, label: "region", recallAtK, chance: { "1": 0.1 } } as unknown as ResultRow;
+}
+
+const none: Answer = { rows: [], tables: [] };
+
+/** The claim about MAE within modalities, for CT rows of MAE and the untrained encoder. */
+function within(mae: number, untrainedMean: number, untrainedCls: number) {
+  const rows = [
+    row(PRIMARY.MAE, mae, 0.05),
+    row("untrained, mean, whitened", untrainedMean, 0.05),
+    row("untrained, CLS", untrainedCls, 0.05),
+    row(PRIMARY.SimDINO, 0.1, 0.05),
+  ];
+  return claimsOf({ perModality: { rows, tables: [] }, crossModal: none, pairs: none, mri: none, unasked: [] })[0];
+}
+
+test("a claim holds only where the whole interval lies above every untrained row", () => {
+  expect(within(0.8, 0.4, 0.5).verdict).toBe("yes"); // 0.75 > 0.55
+  expect(within(0.58, 0.4, 0.5).verdict).toBe("partly"); // above its twin's 0.45, not clear of the CLS row
+  expect(within(0.44, 0.4, 0.5).verdict).toBe("no"); // a higher mean inside its twin's interval
+});
+
+test("a claim says its numbers, and what was not measured says so", () => {
+  expect(within(0.8, 0.4, 0.5).measured).toMatch(
+    /^Recall@1 \(untrained, same pooling\): ct 0.80 \(0.40\); chance 0.10\./,
+  );
+  const all = claimsOf({ perModality: none, crossModal: none, pairs: none, mri: none, unasked: [] });
+  expect(new Set(all.map(({ verdict }) => verdict))).toEqual(new Set(["not measured"]));
+  expect(all).toHaveLength(10);
+});
