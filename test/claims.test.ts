@@ -38,3 +38,16 @@ test("a claim says its numbers, and what was not measured says so", () => {
   expect(new Set(all.map(({ verdict }) => verdict))).toEqual(new Set(["not measured"]));
   expect(all).toHaveLength(10);
 });
+
+test("pairs above chance that an untrained encoder finds as well prove nothing", () => {
+  const pair = (encoder: string, value: number) => row(encoder, value, 0.02, "xray", "ct");
+  const claimOf = (mae: number) => {
+    const rows = [pair(PRIMARY.MAE, mae), pair("untrained, mean, whitened", 0.2)];
+    const pairs = { rows, tables: [] };
+    const claims = claimsOf({ perModality: none, crossModal: none, pairs, mri: none, unasked: [] });
+    return claims.find(({ claim }) => claim === "MAE: finds the same patient across X-ray and CT")!;
+  };
+  expect(claimOf(0.2).verdict).toBe("no"); // chance is 0.1
+  expect(claimOf(0.2).measured).toMatch(/above chance in 1 of 1, and above the untrained interval in 0$/);
+  expect(claimOf(0.3).verdict).toBe("yes");
+});
