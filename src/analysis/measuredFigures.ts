@@ -69,6 +69,13 @@ const percent = (level: number) => `${Number((100 * level).toPrecision(3))} %`;
 const company = ({ queries, dataSet, seed }: MeasuredOptions) =>
   `${dataSet}, ${count(queries)} ${queries === 1 ? "query" : "queries"}, seed ${seed}`;
 
+/** Lines that plotly's horizontal legend takes: every entry is as wide as the widest (a key of 40 px and 7.6 px a letter). */
+function legendLines(names: readonly string[], width: number): number {
+  const widest = 40 + 7.6 * Math.max(...names.map((name) => name.length));
+  const perLine = Math.max(1, Math.floor(width / widest));
+  return Math.ceil(names.length / perLine);
+}
+
 /**
  * Bars of a metric, a group for every modality and a bar for every encoder in the order of the rows, with confidence
  * intervals, and a dashed line for the chance of each group.
@@ -93,6 +100,7 @@ export function recallFigure(rows: readonly RecallBar[], options: MeasuredOption
       error_y: errorBars(own),
     };
   });
+  const above = 44 + 20 * legendLines([...encoders, "chance"], 480);
   const chances = modalities.map((modality) => rows.find((row) => row.modality === modality)?.chance ?? 0);
   const chance: Trace = {
     type: "scatter",
@@ -106,10 +114,10 @@ export function recallFigure(rows: readonly RecallBar[], options: MeasuredOption
     name,
     title,
     caption: `${metric} by modality and encoder; ${company(options)}; bars: ${percent(level)} intervals; dashed line: chance.`,
-    size: { width: 560, height: 380 },
+    size: { width: 560, height: 296 + above },
     data: [...bars, chance],
     layout: baseLayout(title, {
-      margin: { l: 64, r: 16, t: 84, b: 56 },
+      margin: { l: 64, r: 16, t: above, b: 56 },
       legend: LEGEND_ABOVE,
       xaxis: axis("Modality of query and gallery", {
         tickvals: modalities.map((_, i) => i),
