@@ -102,8 +102,12 @@ function splitsOf({ gallery, query }: ExperimentData): Split[] {
   return [...gallery.map((): Split => "gallery"), ...query.map((): Split => "query")];
 }
 
-/** One encoder's vectors of the evaluation samples, and the same whitened with what its training vectors teach. */
+/**
+ * One encoder's vectors of the evaluation samples, and the same whitened with what its training vectors teach. A data set
+ * that is there to be judged on alone has no training vectors: then the plain ones are all there is.
+ */
 function plainAndWhitened(named: Omit<NamedEmbeddings, "variant">, train: EmbeddingSet): NamedEmbeddings[] {
+  if (train.n < 2) return [{ ...named, variant: "plain" }];
   const whitened = { ...named, name: `${named.name}, whitened`, set: whiten(named.set, fitWhitening(train)) };
   return [
     { ...named, variant: "plain" },
