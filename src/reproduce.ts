@@ -94,10 +94,13 @@ export async function reproduce(options: ReproduceOptions): Promise<Reproduction
     rounds: preset.bootstrapRounds,
   });
   const figures = await drawFigures(run, judgement, labels.crossModalLabel, out, onProgress);
-  const notebooks = options.notebooks === false ? [] : await runNotebooks(options);
-  const seconds = (performance.now() - began) / 1000;
-  const results = resultsOf(run, judgement, { figures, notebooks, seconds });
-  writeAtomic(join(out, "results.json"), JSON.stringify(results, null, 1) + "\n");
+  const write = (notebooks: string[]): Results => {
+    const results = resultsOf(run, judgement, { figures, notebooks, seconds: (performance.now() - began) / 1000 });
+    writeAtomic(join(out, "results.json"), JSON.stringify(results, null, 1) + "\n");
+    return results;
+  };
+  let results = write([]); // before the notebooks: one that fails must not take the numbers with it
+  if (options.notebooks !== false) results = write(await runNotebooks(options));
   return { results, judgement };
 }
 
