@@ -1,6 +1,6 @@
 /** The paper's claims beside what a run measured, worded from the numbers and nothing else. */
-import type { Judgement, ResultRow } from "./judge.js";
-import { UNSEEN_MODALITY, type Modality } from "./types.js";
+import { directionName as nameOf, type Judgement, type ResultRow } from "./judge.js";
+import { UNSEEN_MODALITY } from "./types.js";
 
 /** `yes` on all, `no` on none, `partly` on some of what was measured: see `claimsOf`. */
 export type Verdict = "yes" | "partly" | "no" | "not measured";
@@ -40,8 +40,6 @@ function twin(rows: readonly ResultRow[], row: ResultRow): ResultRow {
   const name = row.encoder.replace(/^[^,]+/, "untrained");
   return untrainedRows(rows, row).find(({ encoder }) => encoder === name)!;
 }
-
-const nameOf = ({ from, to }: { from: Modality; to: Modality }) => (from === to ? from : `${from} → ${to}`);
 
 interface Finding {
   readonly verdict: Verdict;

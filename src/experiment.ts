@@ -144,9 +144,14 @@ export async function embedEvaluation(
   });
 }
 
+/** An encoder's name as part of a file's: "MAE, CLS" becomes `mae-cls`. */
+export function fileStem(name: string): string {
+  return name.toLowerCase().replace(/[^a-z0-9]+/g, "-");
+}
+
 /** `FOLDER/mae-cls.npz` for "MAE, CLS". */
 export function embeddingsPath(folder: string, name: string): string {
-  return join(folder, `${name.toLowerCase().replace(/[^a-z0-9]+/g, "-")}.npz`);
+  return join(folder, `${fileStem(name)}.npz`);
 }
 
 /** One file per encoder and pooling; returns their paths. */

@@ -50,7 +50,7 @@ export { evaluateRetrieval } from "./retrieval/protocol.js";
 export { exactSearch } from "./retrieval/search.js";
 
 // analysis
-export { alignment, crossModalMatrix, modalityGap, pairRetrieval, uniformity } from "./analysis/alignment.js";
+export { alignment, crossModalMatrix, modalityGap, pairRetrieval, pairRows, uniformity } from "./analysis/alignment.js";
 export { contactSheet } from "./analysis/contactSheet.js";
 export {
   barFigure,

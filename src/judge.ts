@@ -56,6 +56,11 @@ interface Direction {
   readonly to: Modality;
 }
 
+/** How a direction is written in tables and claims: `ct`, or `xray → ct`. */
+export function directionName({ from, to }: Direction): string {
+  return from === to ? from : `${from} → ${to}`;
+}
+
 interface Contestant {
   readonly name: string;
   readonly role: NamedEmbeddings["role"];
@@ -176,7 +181,7 @@ function tablesOf(
   for (const row of rows) {
     const { encoder: name, role, variant, from, to } = row;
     const entry = encoders.get(name) ?? { name, role, variant, reports: {} };
-    entry.reports[from === to ? from : `${from} → ${to}`] = row;
+    entry.reports[directionName({ from, to })] = row;
     encoders.set(name, entry);
   }
   return ks.map((k) =>

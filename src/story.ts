@@ -12,7 +12,7 @@ import {
 import { umap2d } from "./analysis/umap.js";
 import { PRIMARY } from "./claims.js";
 import { takeRows, type EmbeddingSet } from "./embeddings.js";
-import type { NamedEmbeddings } from "./experiment.js";
+import { fileStem, type NamedEmbeddings } from "./experiment.js";
 import type { Answer, Judgement, ResultRow } from "./judge.js";
 import { presetOf, type Preset } from "./presets.js";
 import { Random } from "./random.js";
@@ -49,8 +49,8 @@ export function recallByModality({ rows }: Answer, about: About): Figure {
 export function crossModalHeatmap({ perModality, crossModal }: Judgement, encoder: string, about: About): Figure {
   const rows = [...perModality.rows, ...crossModal.rows].filter((row) => row.encoder === encoder);
   const cells = rows.map((row) => ({ query: row.from, gallery: row.to, ...measured(row, "1") }));
-  const queries = perModality.rows.filter((row) => row.encoder === encoder).reduce((sum, row) => sum + row.n.query, 0);
-  const name = `cross-modal-${encoder.toLowerCase().replace(/[^a-z]+/g, "-")}`;
+  const queries = queriesOf(perModality.rows);
+  const name = `cross-modal-${fileStem(encoder)}`;
   return heatmapFigure(cells, { ...about, queries, metric: "Recall@1", name, title: `Across modalities: ${encoder}` });
 }
 
@@ -61,7 +61,7 @@ export function mriTransfer({ rows }: Answer, about: About): Figure {
   return barFigure(bars, { ...options, title: "Transfer to MRI, never seen in pretraining" });
 }
 
-/** Rows of every modality in turn, so that a limit does not favour one. */
+/** At most `limit` rows, each as likely as the others, in their order. */
 function spread(set: EmbeddingSet, limit: number, random: Random): EmbeddingSet {
   if (set.n <= limit) return set;
   const rows = Array.from(random.permutation(set.n).subarray(0, limit));
@@ -85,7 +85,7 @@ export function crossModalMaps(
     modality: shown.modalities[i],
     region: shown.labels[label]?.[i],
   }));
-  const stem = `umap-${name.toLowerCase().replace(/[^a-z]+/g, "-")}`;
+  const stem = `umap-${fileStem(name)}`;
   const options = { ...about, encoder: name };
   return [
     umapFigure(dots, { ...options, colourBy: "modality", name: `${stem}-by-modality` }),
