@@ -1,6 +1,6 @@
 /**
  * ONNX models as plain data, and their serialisation (https://onnx.ai/onnx/repo-docs/IR.html). Only what our graphs use
- * is declared: one graph, static shapes, no subgraphs.
+ * is declared: one graph, no subgraphs, shapes that are known but for the size of the batch.
  */
 import protobuf from "protobufjs";
 import type { Dtype } from "./shapes.js";
@@ -9,6 +9,7 @@ import type { Dtype } from "./shapes.js";
 export type OnnxDtype = Dtype | "int64";
 
 export interface OnnxType {
+  /** −1 stands for the size of the batch, where it is known only when the graph runs (`dynamicBatch.ts`). */
   readonly shape: readonly number[];
   readonly dtype: OnnxDtype;
 }
@@ -44,9 +45,12 @@ export interface OnnxGraph {
 export const OPSET = 18;
 const IR_VERSION = 9;
 /** Numbers of `TensorProto.DataType`. */
-const DATA_TYPES: Readonly<Record<OnnxDtype, number>> = { float32: 1, int32: 6, int64: 7, bool: 9 };
+export const DATA_TYPES: Readonly<Record<OnnxDtype, number>> = { float32: 1, int32: 6, int64: 7, bool: 9 };
 /** Numbers of `AttributeProto.AttributeType`. */
 const ATTRIBUTE_TYPES = { float: 1, int: 2, string: 3, ints: 7 } as const;
+
+/** What a dimension of −1 is called in a file. */
+export const BATCH = "batch";
 
 /** The part of onnx.proto (field numbers from the specification) that our models use. */
 const SCHEMA = `
@@ -57,7 +61,7 @@ const SCHEMA = `
     repeated Attribute attribute = 5; string domain = 7;
   }
   message Tensor { repeated int64 dims = 1; int32 data_type = 2; string name = 8; bytes raw_data = 9; }
-  message Dimension { int64 dim_value = 1; }
+  message Dimension { oneof value { int64 dim_value = 1; string dim_param = 2; } }
   message Shape { repeated Dimension dim = 1; }
   message TensorType { int32 elem_type = 1; Shape shape = 2; }
   message Type { TensorType tensor_type = 1; }
@@ -67,15 +71,18 @@ const SCHEMA = `
     repeated ValueInfo input = 11; repeated ValueInfo output = 12;
   }
   message OperatorSet { string domain = 1; int64 version = 2; }
+  message Note { string key = 1; string value = 2; }
   message Model {
-    int64 ir_version = 1; string producer_name = 2; Graph graph = 7; repeated OperatorSet opset_import = 8;
+    int64 ir_version = 1; string producer_name = 2; string producer_version = 3; string doc_string = 6; Graph graph = 7;
+    repeated OperatorSet opset_import = 8; repeated Note metadata_props = 14;
   }
 `;
-const Model = protobuf.parse(SCHEMA, { keepCase: true }).root.lookupType("Model");
+/** Reads and writes `ModelProto`; fields that are not declared are passed over in reading. */
+export const Model = protobuf.parse(SCHEMA, { keepCase: true }).root.lookupType("Model");
 
 function valueInfos(types: Readonly<Record<string, OnnxType>>): object[] {
   return Object.entries(types).map(([name, { shape, dtype }]) => {
-    const dim = shape.map((extent) => ({ dim_value: extent }));
+    const dim = shape.map((extent) => (extent < 0 ? { dim_param: BATCH } : { dim_value: extent }));
     return { name, type: { tensor_type: { elem_type: DATA_TYPES[dtype], shape: { dim } } } };
   });
 }
@@ -87,12 +94,24 @@ function attribute(name: string, value: OnnxAttribute): object {
   return { name, ints: value, type: ATTRIBUTE_TYPES.ints };
 }
 
-/** The bytes of an ONNX file. */
-export function serialiseOnnx(graph: OnnxGraph): Uint8Array {
+/** What a file says of itself besides its graph. */
+export interface OnnxNotes {
+  readonly producerVersion?: string;
+  /** One paragraph for whoever opens the file in a viewer. */
+  readonly about?: string;
+  /** `metadata_props`: any names, text values. */
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+/** The bytes of an ONNX file: the same graph and notes give the same bytes. */
+export function serialiseOnnx(graph: OnnxGraph, { producerVersion, about, metadata = {} }: OnnxNotes = {}): Uint8Array {
   const domains = new Set(graph.nodes.map(({ domain }) => domain).filter((domain) => domain !== ""));
   return Model.encode({
     ir_version: IR_VERSION,
     producer_name: "m3ret",
+    producer_version: producerVersion,
+    doc_string: about,
+    metadata_props: Object.entries(metadata).map(([key, value]) => ({ key, value })),
     opset_import: [{ domain: "", version: OPSET }, ...[...domains].map((domain) => ({ domain, version: 1 }))],
     graph: {
       name: "m3ret",
