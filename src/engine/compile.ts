@@ -2,16 +2,27 @@
  * The compiled engine: a function of tensors is traced once, becomes an ONNX graph, and is run by ONNX Runtime. The
  * same functions run eagerly; the numbers agree to rounding.
  */
-import type { InferenceSession, Tensor } from "onnxruntime-node";
 import { array, mapValues, under, withPrefix } from "./arrays.js";
 import type { Array32, BatchArray, NamedArrays, NamedTensors } from "./arrays.js";
 import type { OnnxGraph } from "./onnx.js";
 import { lowerToOnnx } from "./onnxLower.js";
-import { NEXT, NEXT_PACK, PACK, packState, planPacks, STATE, type Pack } from "./pack.js";
+import { NEXT, NEXT_PACK, packState, planPacks, STATE, type Pack } from "./pack.js";
 import type { Runner, StepFunction, StepInput } from "./runner.js";
-import { createSession, loadRuntime, toOrt, type Runtime, type SessionOptions } from "./runtime.js";
+import {
+  createSession,
+  loadRuntime,
+  plainReason,
+  toOrt,
+  type OrtSession,
+  type OrtTensor,
+  type Runtime,
+  type SessionOptions,
+} from "./runtime.js";
 import type { TensorType } from "./shapes.js";
+import { deviceState, hostState, type StateStore } from "./stateStore.js";
 import { trace } from "./trace.js";
+import { EngineUnavailable } from "./unavailable.js";
+import { fitToWebgpu } from "./webgpuGraph.js";
 
 /** What compiling one graph took. */
 export interface CompileReport {
@@ -23,7 +34,7 @@ export interface CompileReport {
   readonly sessionSeconds: number;
 }
 
-export interface CompileOptions extends SessionOptions {
+export interface CompileOptions extends Omit<SessionOptions, "onDevice"> {
   readonly onCompile?: (report: CompileReport) => void;
   /** Where ONNX Runtime comes from. */
   readonly runtime?: () => Promise<Runtime>;
@@ -37,7 +48,7 @@ function typeOf({ shape, data }: BatchArray): TensorType {
 
 interface Compiled {
   readonly graph: OnnxGraph;
-  readonly session: InferenceSession;
+  readonly session: OrtSession;
 }
 
 async function compile(
@@ -50,9 +61,12 @@ async function compile(
 ): Promise<Compiled> {
   const began = performance.now();
   const traced = trace(f, inputs);
-  const graph = finish(lowerToOnnx(traced));
+  const onWebgpu = options.provider === "webgpu";
+  const finished = finish(lowerToOnnx(traced));
+  const graph = onWebgpu ? fitToWebgpu(finished) : finished;
   const lowered = performance.now();
-  const session = await createSession(runtime, graph, options);
+  const onDevice = Object.keys(graph.outputs).filter((name) => onWebgpu && name.startsWith(NEXT_PACK));
+  const session = await createSession(runtime, graph, { ...options, onDevice });
   options.onCompile?.({
     bucket,
     kernels: traced.kernels.length,
@@ -61,6 +75,23 @@ async function compile(
     sessionSeconds: (performance.now() - lowered) / 1000,
   });
   return { graph, session };
+}
+
+/** @throws EngineUnavailable where the runtime gives up, as a device does that has no memory left */
+async function run(
+  { graph, session }: Compiled,
+  bucket: string,
+  given: Readonly<Record<string, OrtTensor>>,
+  fetches: Readonly<Record<string, OrtTensor>>,
+): Promise<Readonly<Record<string, OrtTensor>>> {
+  try {
+    return await session.run(
+      mapValues(graph.inputs, (_, name) => given[name]),
+      mapValues(graph.outputs, (_, name) => fetches[name] ?? null),
+    );
+  } catch (error) {
+    throw new EngineUnavailable(`ONNX Runtime cannot run the graph${bucket && ` of ${bucket}`}: ${plainReason(error)}`);
+  }
 }
 
 /** A function of arrays, ready to run. */
@@ -92,7 +123,7 @@ export async function compileFunction(
     async run(inputs) {
       for (const [name, type] of Object.entries(types)) checkType(name, type, inputs[name]);
       const feeds = mapValues(graph.inputs, (_, name) => toOrt(runtime, inputs[name]));
-      const results = await session.run(feeds);
+      const results = await run({ graph, session }, "", feeds, {});
       return mapValues(under(results, "output/"), ({ dims, data }) => array(dims, data as Float32Array));
     },
     dispose: () => session.release(),
@@ -107,13 +138,15 @@ function checkType(name: string, expected: TensorType, got: BatchArray | undefin
 }
 
 /**
- * Runs a step function as one ONNX graph per bucket, compiled when its bucket first comes. All graphs share one state,
- * which is kept twice: a step reads one copy and writes the other, so nothing is allocated from step to step.
+ * Runs a step function as one ONNX graph per bucket, compiled when its bucket first comes. All graphs share one state:
+ * on WebGPU it stays on the device and only the batch goes there and the outputs come back; for other providers it is
+ * in memory, twice.
  *
- * Nothing falls back by itself. Where a bucket cannot be compiled, `step` rejects and the state is as it was: a caller
- * may go on from `state()` with `eagerRunner`, and should say so.
+ * Nothing falls back by itself. Where a bucket cannot be compiled or run, `step` rejects and the state is as it was: a
+ * caller may go on from `state()` with `eagerRunner`, and should say so.
  *
- * @throws EngineUnavailable where ONNX Runtime does not load; from `step` where a graph cannot be made or is rejected
+ * @throws EngineUnavailable where ONNX Runtime does not load; from `step` where a graph cannot be made, is rejected, or
+ * fails while it runs
  */
 export async function compiledRunner(
   step: StepFunction,
@@ -122,8 +155,9 @@ export async function compiledRunner(
 ): Promise<Runner> {
   const runtime = await (options.runtime ?? loadRuntime)();
   const graphs = new Map<string, Promise<Compiled>>();
-  /** The packs that hold the state, laid out for the first graph; later graphs use them as they are. */
-  let state: PackedState | null = null;
+  /** The packs are laid out for the first graph; later graphs use them as they are. */
+  let packs: readonly Pack[] | null = null;
+  let store: StateStore | null = null;
 
   const compiled = (input: StepInput, scalars: Readonly<Record<string, number>>): Promise<Compiled> => {
     const shapes = Object.entries(input.arrays).map(([name, { shape }]) => `${name} [${shape}]`);
@@ -148,38 +182,38 @@ export async function compiledRunner(
       return { ...withPrefix(result.state, NEXT), ...withPrefix(result.outputs, "output/") };
     };
     const made = compile(runtime, input.bucket, pure, types, options, (graph) => {
-      state ??= new PackedState(runtime, initial, planPacks(graph, Object.keys(initial)));
-      return packState(graph, state.packs);
+      packs ??= planPacks(graph, Object.keys(initial));
+      return packState(graph, packs);
     });
     graphs.set(key, made);
     return made;
   };
 
+  const storeOf = (packs: readonly Pack[]): StateStore =>
+    options.provider === "webgpu"
+      ? deviceState(runtime, initial, packs, (graph) => createSession(runtime, graph, options))
+      : hostState(runtime, initial, packs);
+
   return {
     async step(input, scalars) {
-      const { graph, session } = await compiled(input, scalars);
-      const given: Record<string, Tensor> = {
-        ...state!.current,
-        ...withPrefix(
-          mapValues(input.arrays, (of) => toOrt(runtime, of)),
-          "batch/",
-        ),
-        ...withPrefix(
-          mapValues(scalars, (value) => toOrt(runtime, array([], Float32Array.of(value)))),
-          "scalar/",
-        ),
-      };
-      const feeds = mapValues(graph.inputs, (_, name) => given[name]);
-      const results = await session.run(
-        feeds,
-        mapValues(graph.outputs, (_, name) => state!.spare[name] ?? null),
-      );
-      state!.swap();
-      return mapValues(under(results, "output/"), (value) => (value.data as Float32Array)[0]);
+      const ready = await compiled(input, scalars);
+      store ??= storeOf(packs!);
+      const batch = mapValues(input.arrays, (of) => toOrt(runtime, of));
+      const numbers = mapValues(scalars, (value) => toOrt(runtime, array([], Float32Array.of(value))));
+      const given = { ...store.current(), ...withPrefix(batch, "batch/"), ...withPrefix(numbers, "scalar/") };
+      try {
+        const results = await run(ready, input.bucket, given, store.spare());
+        store.advance(results);
+        return mapValues(under(results, "output/"), (value) => (value.data as Float32Array)[0]);
+      } catch (error) {
+        await store.hold();
+        throw error;
+      }
     },
     state: async () =>
-      state?.unpacked() ?? mapValues(initial, ({ shape, data }) => array(shape, Float32Array.from(data))),
+      store?.unpacked() ?? mapValues(initial, ({ shape, data }) => array(shape, Float32Array.from(data))),
     dispose: () => {
+      store?.dispose();
       for (const graph of graphs.values())
         graph.then(
           ({ session }) => session.release(),
@@ -188,59 +222,4 @@ export async function compiledRunner(
       graphs.clear();
     },
   };
-}
-
-/** The state in packs, twice: `current` by the names of a graph's inputs, `spare` by those of its outputs. */
-class PackedState {
-  #now: Float32Array[];
-  #next: Float32Array[];
-
-  constructor(
-    readonly runtime: Runtime,
-    readonly initial: NamedArrays,
-    readonly packs: readonly Pack[],
-  ) {
-    this.#now = packs.map((pack) => {
-      const flat = new Float32Array(pack.reduce((sum, name) => sum + initial[name].data.length, 0));
-      let at = 0;
-      for (const name of pack) {
-        flat.set(initial[name].data, at);
-        at += initial[name].data.length;
-      }
-      return flat;
-    });
-    this.#next = this.#now.map((flat) => new Float32Array(flat.length));
-  }
-
-  #tensors(prefix: string, flats: readonly Float32Array[]): Record<string, Tensor> {
-    return Object.fromEntries(
-      flats.map((flat, i) => [`${prefix}${i}`, toOrt(this.runtime, array([flat.length], flat))]),
-    );
-  }
-
-  get current(): Record<string, Tensor> {
-    return this.#tensors(PACK, this.#now);
-  }
-
-  get spare(): Record<string, Tensor> {
-    return this.#tensors(NEXT_PACK, this.#next);
-  }
-
-  swap(): void {
-    [this.#now, this.#next] = [this.#next, this.#now];
-  }
-
-  /** Copies, in the order and the shapes of the initial state. */
-  unpacked(): Record<string, Array32> {
-    const found = new Map<string, Float32Array>();
-    this.packs.forEach((pack, i) => {
-      let at = 0;
-      for (const name of pack) {
-        const size = this.initial[name].data.length;
-        found.set(name, this.#now[i].slice(at, at + size));
-        at += size;
-      }
-    });
-    return mapValues(this.initial, ({ shape }, name) => array(shape, found.get(name)));
-  }
 }

@@ -1,17 +1,56 @@
 /** ONNX Runtime, which is optional: where it does not load, training and embedding run eagerly. */
 import { availableParallelism } from "node:os";
-import type * as Ort from "onnxruntime-node";
 import type { BatchArray } from "./arrays.js";
 import { serialiseOnnx, type OnnxGraph } from "./onnx.js";
 import { EngineUnavailable } from "./unavailable.js";
 
-export type Runtime = typeof Ort;
+/**
+ * What we use of onnxruntime-node, spelled out: its own declarations are missing where it is. A test holds this against
+ * the real ones.
+ */
+export interface OrtTensor {
+  readonly dims: readonly number[];
+  /** Throws where the tensor is on a device. */
+  readonly data: unknown;
+  /** `cpu`, or `gpu-buffer` where WebGPU keeps it. */
+  readonly location: string;
+  dispose(): void;
+}
+
+export interface OrtSession {
+  readonly inputNames: readonly string[];
+  readonly outputNames: readonly string[];
+  /** A fetch that is a tensor is written in place; one that is null is made. */
+  run(
+    feeds: Readonly<Record<string, OrtTensor>>,
+    fetches: Readonly<Record<string, OrtTensor | null>>,
+  ): Promise<Readonly<Record<string, OrtTensor>>>;
+  release(): Promise<void>;
+}
+
+export interface Runtime {
+  readonly env: { readonly versions: { readonly node?: string } };
+  readonly InferenceSession: {
+    create(model: Uint8Array, options: object): Promise<OrtSession>;
+    create(path: string, options: object): Promise<OrtSession>;
+  };
+  readonly Tensor: new (
+    type: "float32" | "int32",
+    data: Float32Array | Int32Array,
+    dims: readonly number[],
+  ) => OrtTensor;
+  /** Providers that the binding can name. One that is not bundled needs libraries beside it. */
+  listSupportedBackends(): readonly { readonly name: string; readonly bundled: boolean }[];
+}
+
+/** Not a literal, so that the compiler does not ask for its declarations. */
+export const RUNTIME_PACKAGE: string = "onnxruntime-node";
 
 /** @throws EngineUnavailable where onnxruntime-node is not installed, or its binary does not load */
 export async function loadRuntime(): Promise<Runtime> {
   try {
-    const module = await import("onnxruntime-node");
-    return (module as unknown as { default?: Runtime }).default ?? module;
+    const module = (await import(RUNTIME_PACKAGE)) as Runtime & { default?: Runtime };
+    return module.default ?? module;
   } catch (error) {
     const said = (error as Error).message.split("\n")[0];
     const missing = (error as NodeJS.ErrnoException).code === "ERR_MODULE_NOT_FOUND";
@@ -21,6 +60,9 @@ export async function loadRuntime(): Promise<Runtime> {
   }
 }
 
+/** ONNX Runtime's names of what can compute a graph. */
+export type Provider = "cpu" | "webgpu" | "cuda" | "coreml" | "dml";
+
 /**
  * Threads that wait for their part of the next node sleep after 50 µs. ONNX Runtime lets them spin for much longer,
  * which on a machine that does anything else keeps the other half of the work from its core: SimDINO nano beside two
@@ -29,34 +71,54 @@ export async function loadRuntime(): Promise<Runtime> {
 const SPINNING = { allow_spinning: "1", spin_duration_us: "50" } as const;
 
 export interface SessionOptions {
+  /** What computes; nodes that it has no kernel for are computed by the processor. */
+  readonly provider?: Provider;
   /** Threads that share one operation; all cores by default. The same number gives the same bits. */
   readonly threads?: number;
   /** Path prefix of a Chrome trace of every node that runs; written when the session is released. */
   readonly profile?: string;
+  /** Outputs that stay on the device, all others come back. WebGPU can do this, no other provider of the binding. */
+  readonly onDevice?: readonly string[];
+}
+
+/** The options of a session as ONNX Runtime spells them. */
+export function sessionOptions({
+  provider = "cpu",
+  threads = availableParallelism(),
+  profile,
+  onDevice = [],
+}: SessionOptions): Record<string, unknown> {
+  return {
+    executionProviders: [{ name: provider }],
+    intraOpNumThreads: threads,
+    graphOptimizationLevel: "all",
+    logSeverityLevel: 3,
+    extra: { session: { intra_op: SPINNING } },
+    ...(provider === "dml" ? { enableMemPattern: false, executionMode: "sequential" } : {}), // as DirectML demands
+    ...(profile ? { enableProfiling: true, profileFilePrefix: profile } : {}),
+    // Outputs that are not named come back: to ask for all of them on the GPU and read one there ends the process.
+    ...(onDevice.length > 0
+      ? { preferredOutputLocation: Object.fromEntries(onDevice.map((name) => [name, "gpu-buffer"])) }
+      : {}),
+  };
 }
 
 /** @throws EngineUnavailable where the runtime rejects the graph, with its reason */
-export async function createSession(
-  runtime: Runtime,
-  graph: OnnxGraph,
-  { threads = availableParallelism(), profile }: SessionOptions,
-): Promise<Ort.InferenceSession> {
+export async function createSession(runtime: Runtime, graph: OnnxGraph, options: SessionOptions): Promise<OrtSession> {
   try {
-    return await runtime.InferenceSession.create(serialiseOnnx(graph), {
-      executionProviders: ["cpu"],
-      intraOpNumThreads: threads,
-      graphOptimizationLevel: "all",
-      logSeverityLevel: 3,
-      extra: { session: { intra_op: SPINNING } },
-      ...(profile ? { enableProfiling: true, profileFilePrefix: profile } : {}),
-    });
+    return await runtime.InferenceSession.create(serialiseOnnx(graph), sessionOptions(options));
   } catch (error) {
-    throw new EngineUnavailable(`ONNX Runtime rejects the graph: ${(error as Error).message.split("\n")[0]}`);
+    throw new EngineUnavailable(`ONNX Runtime rejects the graph: ${plainReason(error)}`);
   }
 }
 
+/** The first line of what ONNX Runtime says, without the place in its source: `a.cc:136 f() x == y was false. Why` is `Why`. */
+export function plainReason(error: unknown): string {
+  const [line] = (error as Error).message.split("\n");
+  return line.replace(/^\S*\.(cc|cpp|h):\d+ .* was false\. /, "").trim();
+}
+
 /** A tensor over the array's own memory. */
-export function toOrt(runtime: Runtime, { shape, data }: BatchArray): Ort.Tensor {
-  if (data instanceof Int32Array) return new runtime.Tensor("int32", data, [...shape]);
-  return new runtime.Tensor("float32", data, [...shape]);
+export function toOrt(runtime: Runtime, { shape, data }: BatchArray): OrtTensor {
+  return new runtime.Tensor(data instanceof Int32Array ? "int32" : "float32", data, [...shape]);
 }
