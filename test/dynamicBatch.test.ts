@@ -41,7 +41,7 @@ const CASES: Record<string, { f: (x: tf.Tensor) => tf.Tensor; rest: number[] }> 
     f: (x) => {
       const b = batchOf(x);
       const rows = layerNorm(tf.reshape(x, [b * 5, 24]), tf.ones([24]), tf.zeros([24]));
-      return tf.mean(tf.reshape(gelu(attention(rows, b, 5, 2)), [b, 5, 8]), 1);
+      return tf.mean(tf.reshape(gelu(attention(rows, b, 2)), [b, 5, 8]), 1);
     },
     rest: [5, 24],
   },

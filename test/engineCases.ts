@@ -185,7 +185,7 @@ export const ENGINE_CASES: readonly EngineCase[] = [
   {
     title: "attention and its gradient",
     inputs: { qkv: normal("qkv", 2 * 5, 3 * 8) },
-    f: withGradients(({ qkv }) => attention(qkv, 2, 5, 2)),
+    f: withGradients(({ qkv }) => attention(qkv, 2, 2)),
   },
   {
     title: "unit rows, log-determinant and their gradients",

@@ -1,7 +1,7 @@
 /** From traced tfjs kernels to ONNX: what each kernel is called there, and where it keeps its attributes. */
 import { sizeOf } from "../types.js";
 import { GraphBuilder, type Name } from "./onnxBuilder.js";
-import { fuseGemm, removeDead } from "./onnxOptimize.js";
+import { foldScales, fuseGemm, removeDead } from "./onnxOptimize.js";
 import type { OnnxGraph } from "./onnx.js";
 import { positiveAxis, reducedAxes, sliceBounds, splitSizes, type KernelName } from "./shapes.js";
 import type { Numbers, Trace, TracedKernel, Value } from "./trace.js";
@@ -70,6 +70,8 @@ const LOWERINGS: Readonly<Record<KernelName, Lowering>> = {
   Sin: unary("Sin"),
   Softmax: (g, [x], { outputs: [type], attributes: { dim } }) =>
     g.node("Softmax", [x], type, { axis: positiveAxis(dim, type.shape.length) }),
+  LayerNormalization: (g, inputs, { inputs: [{ shape }], outputs, attributes: { epsilon } }) =>
+    g.nodes("LayerNormalization", inputs, outputs, { axis: shape.length - 1, epsilon: { float: epsilon as number } }),
   Softplus: unary("Softplus"),
   Sqrt: unary("Sqrt"),
   Square: (g, [x]) => g.binary("Mul", x, x),
@@ -192,5 +194,5 @@ export function lowerToOnnx({ kernels, inputs, outputs, constants }: Trace): Onn
     kernel.outputs.forEach(({ id }, i) => names.set(id, made[i]));
   }
   for (const [name, value] of Object.entries(outputs)) g.output(name, nameOf(value));
-  return fuseGemm(removeDead(g.build()));
+  return foldScales(fuseGemm(removeDead(g.build())));
 }

@@ -6,6 +6,7 @@
  * Each function below is one `tf.customGrad`, and its docstring gives the gradient that it uses.
  */
 import * as tf from "@tensorflow/tfjs";
+import { TRACE_BACKEND } from "./shapes.js";
 
 type Gradient = { value: tf.Tensor; gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => tf.Tensor[] };
 type Save = (tensors: tf.Tensor[]) => void;
@@ -82,14 +83,12 @@ export const LAYER_NORM_EPSILON = 1e-6;
  * @returns     [rows, d]; rows of (1, 3) with scale 1 and shift 0 give (−1, 1)
  */
 export const layerNorm = fused<[tf.Tensor, tf.Tensor, tf.Tensor]>(([x, scale, shift], save) => {
-  const centred = tf.sub(x, tf.mean(x, -1, true));
-  const variance = tf.mean(tf.square(centred), -1, true); // [rows, 1]
-  const inverse = tf.rsqrt(tf.add(variance, LAYER_NORM_EPSILON));
-  const unit = tf.mul(centred, inverse);
-  save([unit, inverse, scale]);
+  const { y, mean, inverse } = normaliseRows(x, scale, shift);
+  save([x, mean, inverse, scale]);
   return {
-    value: tf.add(tf.mul(unit, scale), shift),
-    gradFunc: (dy, [unit, inverse, scale]) => {
+    value: y,
+    gradFunc: (dy, [x, mean, inverse, scale]) => {
+      const unit = tf.mul(tf.sub(x, mean), inverse);
       const dUnit = tf.mul(dy, scale);
       const along = tf.mul(unit, tf.mean(tf.mul(dUnit, unit), -1, true));
       const dx = tf.mul(inverse, tf.sub(tf.sub(dUnit, tf.mean(dUnit, -1, true)), along));
@@ -98,35 +97,80 @@ export const layerNorm = fused<[tf.Tensor, tf.Tensor, tf.Tensor]>(([x, scale, sh
   };
 });
 
+/** The value of `layerNorm`, with mean and 1 / deviation of each row, [rows, 1]: one kernel where it is traced. */
+function normaliseRows(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor): Record<"y" | "mean" | "inverse", tf.Tensor> {
+  if (tf.getBackend() === TRACE_BACKEND) {
+    const inputs = { x, scale, shift } as unknown as tf.NamedTensorMap;
+    const [y, mean, inverse] = tf.engine().runKernel<tf.Tensor[]>("LayerNormalization", inputs, {
+      epsilon: LAYER_NORM_EPSILON,
+    });
+    return { y, mean, inverse };
+  }
+  const mean = tf.mean(x, -1, true);
+  const centred = tf.sub(x, mean);
+  const variance = tf.mean(tf.square(centred), -1, true);
+  const inverse = tf.rsqrt(tf.add(variance, LAYER_NORM_EPSILON));
+  return { y: tf.add(tf.mul(tf.mul(centred, inverse), scale), shift), mean, inverse };
+}
+
 /**
  * Gaussian error linear unit, exact form (Hendrycks & Gimpel, arXiv 1606.08415).
  *
- *     y = x Φ(x),  Φ(x) = (1 + erf(x/√2)) / 2      dx = dy (Φ(x) + x φ(x)),  φ the normal density
+ *     y = x Φ(x) = (n A) / √2              n = x/√2,  A = 1 + erf n
+ *     dx = dy (Φ(x) + x φ(x)) = (dy (A + 2/√π · n exp(−n²))) / 2        φ the normal density
  *
+ * Written so that the plain factors stand outside, where a matrix product before or after takes them in.
  * `gelu(1)` is 0.8413447.
  */
 export const gelu = fused<[tf.Tensor]>(([x], save) => {
-  const cdf = tf.mul(0.5, tf.add(1, tf.erf(tf.mul(x, Math.SQRT1_2))));
-  save([x, cdf]);
+  const n = tf.mul(Math.SQRT1_2, x);
+  const a = tf.add(1, tf.erf(n));
+  save([n, a]);
   return {
-    value: tf.mul(x, cdf),
-    gradFunc: (dy, [x, cdf]) => {
-      const density = tf.mul(1 / Math.sqrt(2 * Math.PI), tf.exp(tf.mul(-0.5, tf.square(x))));
-      return [tf.mul(dy, tf.add(cdf, tf.mul(x, density)))];
+    value: tf.mul(Math.SQRT1_2, tf.mul(n, a)),
+    gradFunc: (dy, [n, a]) => {
+      const density = tf.exp(tf.sub(Math.log(2 / Math.sqrt(Math.PI)), tf.square(n)));
+      return [tf.mul(0.5, tf.mul(dy, tf.add(a, tf.mul(n, density))))];
     },
   };
 });
 
 /** `[b·t, h·e]` to `[b·h, t, e]`: every head becomes a row of the batch. */
-function splitHeads(x: tf.Tensor, b: number, t: number, h: number): tf.Tensor {
-  const e = x.shape[1]! / h;
+function splitHeads(x: tf.Tensor, b: number, h: number): tf.Tensor {
+  const [t, e] = [x.shape[0] / b, x.shape[1]! / h];
   return tf.reshape(tf.transpose(tf.reshape(x, [b, t, h, e]), [0, 2, 1, 3]), [b * h, t, e]);
 }
 
 /** The inverse of `splitHeads`. */
-function joinHeads(x: tf.Tensor, b: number, t: number, h: number): tf.Tensor {
-  const e = x.shape[2]!;
+function joinHeads(x: tf.Tensor, b: number, h: number): tf.Tensor {
+  const [, t, e] = x.shape as [number, number, number];
   return tf.reshape(tf.transpose(tf.reshape(x, [b, h, t, e]), [0, 2, 1, 3]), [b * t, h * e]);
+}
+
+/** Column blocks of x, each d wide. */
+function columns(x: tf.Tensor, d: number): tf.Tensor[] {
+  const rows = x.shape[0];
+  return Array.from({ length: x.shape[1]! / d }, (_, i) => tf.slice(x, [0, i * d], [rows, d]));
+}
+
+/** Attention of every head, and its gradient as a function of what is saved. */
+function attend(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, b: number, heads: number) {
+  const scale = 1 / Math.sqrt(q.shape[1]! / heads);
+  const qs = tf.mul(splitHeads(q, b, heads), scale); // [b·h, tq, e]
+  const [kh, vh] = [k, v].map((x) => splitHeads(x, b, heads)); // [b·h, t, e]
+  const s = tf.softmax(tf.matMul(qs, transposeLast(kh))); // [b·h, tq, t]
+  return {
+    saved: [qs, kh, vh, s],
+    value: joinHeads(tf.matMul(s, vh), b, heads),
+    gradient: (dy: tf.Tensor, [qs, kh, vh, s]: tf.Tensor[]): tf.Tensor[] => {
+      const dO = splitHeads(dy, b, heads);
+      const dS = tf.matMul(dO, transposeLast(vh));
+      const dA = tf.mul(s, tf.sub(dS, tf.sum(tf.mul(dS, s), -1, true)));
+      const dq = tf.mul(tf.matMul(dA, kh), scale);
+      const [dk, dv] = [tf.matMul(transposeLast(dA), qs), tf.matMul(transposeLast(s), dO)];
+      return [dq, dk, dv].map((x) => joinHeads(x, b, heads));
+    },
+  };
 }
 
 /**
@@ -138,32 +182,37 @@ function joinHeads(x: tf.Tensor, b: number, t: number, h: number): tf.Tensor {
  * @param qkv   [b·t, 3d]  queries, keys and values side by side
  * @returns     [b·t, d]
  */
-export function attention(qkv: tf.Tensor, b: number, t: number, heads: number): tf.Tensor {
-  const d = qkv.shape[1]! / 3;
-  const scale = 1 / Math.sqrt(d / heads);
+export function attention(qkv: tf.Tensor, b: number, heads: number): tf.Tensor {
   const op = fused<[tf.Tensor]>(([qkv], save) => {
-    const part = (i: number) => splitHeads(tf.slice(qkv, [0, i * d], [b * t, d]), b, t, heads);
-    const q = tf.mul(part(0), scale); // [b·h, t, e]
-    const [k, v] = [part(1), part(2)];
-    const s = tf.softmax(tf.matMul(q, transposeLast(k))); // [b·h, t, t]
-    save([q, k, v, s]);
+    const [q, k, v] = columns(qkv, qkv.shape[1]! / 3);
+    const { saved, value, gradient } = attend(q, k, v, b, heads);
+    save(saved);
+    return { value, gradFunc: (dy, saved) => [tf.concat(gradient(dy, saved), 1)] };
+  });
+  return op(qkv);
+}
+
+/**
+ * `attention` where only some tokens ask: the last block of a network whose other tokens nobody reads.
+ *
+ * @param q     [b·tq, d]  queries of the tokens that ask
+ * @param kv    [b·t, 2d]  keys and values of all
+ * @returns     [b·tq, d]
+ */
+export function partialAttention(q: tf.Tensor, kv: tf.Tensor, b: number, heads: number): tf.Tensor {
+  const op = fused<[tf.Tensor, tf.Tensor]>(([q, kv], save) => {
+    const [k, v] = columns(kv, q.shape[1]!);
+    const { saved, value, gradient } = attend(q, k, v, b, heads);
+    save(saved);
     return {
-      value: joinHeads(tf.matMul(s, v), b, t, heads),
-      gradFunc: (dy, [q, k, v, s]) => {
-        const dO = splitHeads(dy, b, t, heads);
-        const dS = tf.matMul(dO, transposeLast(v));
-        const dA = tf.mul(s, tf.sub(dS, tf.sum(tf.mul(dS, s), -1, true)));
-        const parts = [
-          tf.mul(tf.matMul(dA, k), scale),
-          tf.matMul(transposeLast(dA), q),
-          tf.matMul(transposeLast(s), dO),
-        ];
-        const joined = parts.map((x) => joinHeads(x, b, t, heads));
-        return [tf.concat(joined, 1)];
+      value,
+      gradFunc: (dy, saved) => {
+        const [dq, dk, dv] = gradient(dy, saved);
+        return [dq, tf.concat([dk, dv], 1)];
       },
     };
   });
-  return op(qkv);
+  return op(q, kv);
 }
 
 /**

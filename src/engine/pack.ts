@@ -8,7 +8,7 @@
  */
 import { sizeOf } from "../types.js";
 import type { Literal, OnnxGraph, OnnxNode, OnnxType } from "./onnx.js";
-import { removeDead } from "./onnxOptimize.js";
+import { nameOutputs, removeDead } from "./onnxOptimize.js";
 
 /** State arrays that are stored side by side, in this order. */
 export type Pack = readonly string[];
@@ -218,5 +218,5 @@ export function packState(graph: OnnxGraph, packs: readonly Pack[]): OnnxGraph {
     const total = types.get(`${NEXT_PACK}${i}`)!.shape as number[];
     add(after, "Identity", [join(pack.map((name) => view.root(NEXT + name)))], { [`${NEXT_PACK}${i}`]: total });
   });
-  return removeDead({ inputs, outputs, constants, types, nodes: [...before, ...graph.nodes, ...after] });
+  return nameOutputs(removeDead({ inputs, outputs, constants, types, nodes: [...before, ...graph.nodes, ...after] }));
 }

@@ -2,6 +2,9 @@
 import * as tf from "@tensorflow/tfjs";
 import { sizeOf } from "../types.js";
 
+/** Name of the tfjs backend that only records (see trace.ts). */
+export const TRACE_BACKEND = "trace";
+
 export type Dtype = "float32" | "int32" | "bool";
 
 /** What is known of a tensor before anything is computed. */
@@ -135,6 +138,15 @@ export const KERNELS = {
   Mean: reduction,
   Min: reduction,
   Sum: reduction,
+
+  /** Ours, not tfjs': value, mean and 1 / deviation of each row. */
+  LayerNormalization: {
+    inputs: ["x", "scale", "shift"],
+    infer: ([x]) => {
+      const row: TensorType = { shape: [...x.shape.slice(0, -1), 1], dtype: x.dtype };
+      return [x, row, row];
+    },
+  },
 
   Reshape: {
     inputs: ["x"],

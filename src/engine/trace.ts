@@ -8,6 +8,7 @@ import { mapValues, type NamedTensors } from "./arrays.js";
 import {
   KERNELS,
   reducedAxes,
+  TRACE_BACKEND,
   type Attributes,
   type Dtype,
   type KernelName,
@@ -135,18 +136,17 @@ function asNumbers(values: tf.backend_util.BackendValues, dtype: tf.DataType): N
   throw new Error(`constants of type ${dtype} are not covered by the compiled engine`);
 }
 
-const BACKEND = "trace";
 let backend: TraceBackend | null = null;
 
 /** Registers the backend on first use, so that importing this file changes nothing. */
 function traceBackend(): TraceBackend {
   if (backend) return backend;
   const made = new TraceBackend();
-  tf.registerBackend(BACKEND, () => made, 0);
+  tf.registerBackend(TRACE_BACKEND, () => made, 0);
   for (const [name, shape] of Object.entries(KERNELS)) {
     tf.registerKernel({
       kernelName: name,
-      backendName: BACKEND,
+      backendName: TRACE_BACKEND,
       kernelFunc: ({ inputs, attrs }) => record(made, name as KernelName, shape, inputs, attrs ?? {}),
     });
   }
@@ -212,7 +212,7 @@ export function trace(f: (inputs: NamedTensors) => NamedTensors, inputs: Readonl
   const before = tf.getBackend() as string | undefined; // none before a backend was started
   const recording: Recording = { kernels: [], constants: new Map() };
   const gradients = SPREADING.map(({ kernelName }) => tf.getGradient(kernelName));
-  activate(BACKEND);
+  activate(TRACE_BACKEND);
   on.recording = recording;
   SPREADING.forEach(tf.registerGradient);
   try {

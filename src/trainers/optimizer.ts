@@ -15,6 +15,8 @@ export interface AdamWScalars {
   /** 1 − β₁ᵗ and 1 − β₂ᵗ, t counted from 1. */
   readonly correction1: tf.Tensor;
   readonly correction2: tf.Tensor;
+  /** c: 1, or what clips the gradients. */
+  readonly gradientScale: tf.Tensor;
 }
 
 export interface Moments {
@@ -28,25 +30,27 @@ export function decays(name: string, shape: readonly number[]): boolean {
 }
 
 /**
- * Scales gradients so that their joint length is at most `limit` (PyTorch's `clip_grad_norm_`).
+ * What scales gradients so that their joint length is at most `limit` (PyTorch's `clip_grad_norm_`).
  *
- *     g ← g min(1, limit / (‖g‖ + 1e-6))
+ *     factor = min(1, limit / (‖g‖ + 1e-6))
  *
- * @returns the scaled gradients and the length before scaling, a scalar
+ * @returns the factor, and the length before scaling, both scalars; (3, 4) with limit 1 gives 0.2 and 5
  */
-export function clipByGlobalNorm(gradients: NamedTensors, limit: number): { clipped: NamedTensors; norm: tf.Tensor } {
+export function clipFactor(gradients: NamedTensors, limit: number): { factor: tf.Tensor; norm: tf.Tensor } {
   const squares = Object.values(gradients).map((g) => tf.reshape(tf.sum(tf.square(g)), [1]));
   const norm = tf.sqrt(tf.sum(tf.concat(squares)));
-  const factor = tf.minimum(1, tf.div(limit, tf.add(norm, 1e-6)));
-  return { clipped: mapValues(gradients, (g) => tf.mul(g, factor)), norm };
+  return { factor: tf.minimum(1, tf.div(limit, tf.add(norm, 1e-6))), norm };
 }
 
 /**
- * One AdamW update (Loshchilov & Hutter, arXiv 1711.05101, Algorithm 2, as PyTorch's `torch.optim.AdamW`).
+ * One AdamW update (Loshchilov & Hutter, arXiv 1711.05101, Algorithm 2, as PyTorch's `torch.optim.AdamW`), of gradients
+ * that are scaled by c on the way.
  *
- *     m ← β₁ m + (1 − β₁) g      v ← β₂ v + (1 − β₂) g²
+ *     m ← β₁ m + (1 − β₁) c g      v ← β₂ v + (1 − β₂) (c g)²
  *     θ ← θ (1 − η λ) − η (m / (1 − β₁ᵗ)) / (sqrt(v / (1 − β₂ᵗ)) + ε)
+ *       = θ (1 − η λ) − (η r / (1 − β₁ᵗ)) m / (sqrt v + ε r)              r = sqrt(1 − β₂ᵗ)
  *
+ * Numbers are multiplied first and arrays last: every pass over all parameters counts (in ViT-S an eighth of a step).
  * The first step from g = 1, θ = 0, η = 0.1 gives θ = −0.1 up to ε.
  */
 export function adamW(
@@ -58,16 +62,18 @@ export function adamW(
 ): { params: NamedTensors; moments: Moments } {
   const first: Record<string, tf.Tensor> = {};
   const second: Record<string, tf.Tensor> = {};
+  const { gradientScale: c } = scalars;
+  const [into1, into2] = [tf.mul(1 - beta1, c), tf.mul(1 - beta2, tf.mul(c, c))];
   const keep = tf.sub(1, tf.mul(scalars.learningRate, scalars.weightDecay));
-  const stepSize = tf.div(scalars.learningRate, scalars.correction1);
-  const rootCorrection = tf.sqrt(scalars.correction2);
+  const root = tf.sqrt(scalars.correction2);
+  const stepSize = tf.div(tf.mul(scalars.learningRate, root), scalars.correction1);
+  const floor = tf.mul(epsilon, root);
   const updated = mapValues(params, (theta, name) => {
     const g = gradients[name];
-    first[name] = tf.add(tf.mul(beta1, moments.first[name]), tf.mul(1 - beta1, g));
-    second[name] = tf.add(tf.mul(beta2, moments.second[name]), tf.mul(1 - beta2, tf.square(g)));
-    const denominator = tf.add(tf.div(tf.sqrt(second[name]), rootCorrection), epsilon);
+    first[name] = tf.add(tf.mul(beta1, moments.first[name]), tf.mul(into1, g));
+    second[name] = tf.add(tf.mul(beta2, moments.second[name]), tf.mul(into2, tf.square(g)));
     const kept = decays(name, theta.shape) ? tf.mul(theta, keep) : theta;
-    return tf.sub(kept, tf.mul(stepSize, tf.div(first[name], denominator)));
+    return tf.sub(kept, tf.div(tf.mul(stepSize, first[name]), tf.add(tf.sqrt(second[name]), floor)));
   });
   return { params: updated, moments: { first, second } };
 }

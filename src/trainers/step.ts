@@ -2,7 +2,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { mapValues, type NamedTensors } from "../engine/arrays.js";
 import type { Batch, Objective, Schedule } from "./objective.js";
-import { adamW, clipByGlobalNorm } from "./optimizer.js";
+import { adamW, clipFactor } from "./optimizer.js";
 
 /** Everything that training changes. `teacher` is empty for methods without one. */
 export interface StepState {
@@ -54,8 +54,9 @@ export function trainingStep(
   };
   const { grads } = tf.valueAndGrads(loss)(names.map((name) => state.params[name]));
   const gradients = Object.fromEntries(names.map((name, i) => [name, grads[i]]));
-  const { clipped, norm } = clipByGlobalNorm(gradients, objective.optimizer.clipNorm);
-  const { params, moments } = adamW(state.params, clipped, state, scalars, objective.optimizer);
+  const { factor, norm } = clipFactor(gradients, objective.optimizer.clipNorm);
+  const clipped = { ...scalars, gradientScale: factor };
+  const { params, moments } = adamW(state.params, gradients, state, clipped, objective.optimizer);
   const mu = scalars.teacherMomentum;
   const rest = tf.sub(1, mu);
   const teacher = mapValues(state.teacher, (slow, name) => tf.add(tf.mul(mu, slow), tf.mul(rest, params[name])));
