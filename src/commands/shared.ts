@@ -12,14 +12,15 @@ export class Interrupted extends Error {
   override readonly name = "Interrupted";
 }
 
-/** `--engine compiled|eager` */
+/** `--engine compiled|webgpu|cuda|coreml|directml|eager` */
 export function engineOption(): Option {
-  return new Option("--engine <NAME>", "compiled (default where ONNX Runtime loads) or eager").choices(ENGINES);
+  const says = "what computes (default: compiled where ONNX Runtime loads, otherwise eager; m3ret engines lists them)";
+  return new Option("--engine <NAME>", says).choices(ENGINES);
 }
 
-/** Starts the engine, and says on standard error what was passed over and why. */
+/** Starts the engine, and says on standard error what was passed over and why, now and later. */
 export async function chooseEngine(name: EngineName | undefined): Promise<Engine> {
-  const engine = await startEngine(name);
+  const engine: Engine = await startEngine(name, (note) => process.stderr.write(`engine: ${note}\n`));
   if (engine.notes.length > 0) process.stderr.write(`engine: ${engine.description}; ${engine.notes.join("; ")}\n`);
   return engine;
 }

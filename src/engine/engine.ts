@@ -4,17 +4,33 @@ import * as tf from "@tensorflow/tfjs";
 import { toArrays, toTensors, type BatchArray, type NamedArrays, type NamedTensors } from "./arrays.js";
 import { startBackend } from "./backend.js";
 import { compiledRunner, compileFunction, type CompiledFunction } from "./compile.js";
+import { forgiving } from "./forgiving.js";
+import { probeProvider } from "./providers.js";
 import { eagerRunner, type Runner, type StepFunction } from "./runner.js";
-import { loadRuntime } from "./runtime.js";
+import { loadRuntime, type Provider } from "./runtime.js";
 import { EngineUnavailable } from "./unavailable.js";
 
-export const ENGINES = ["compiled", "eager"] as const;
-/** `compiled`: traced once, run by ONNX Runtime. `eager`: operation by operation on tfjs, for looking inside. */
-export type EngineName = (typeof ENGINES)[number];
+/** Engines that run compiled graphs, and what ONNX Runtime calls the device. */
+export const COMPILED = {
+  compiled: "cpu",
+  webgpu: "webgpu",
+  cuda: "cuda",
+  coreml: "coreml",
+  directml: "dml",
+} as const satisfies Record<string, Provider>;
+export type CompiledName = keyof typeof COMPILED;
+
+/**
+ * `compiled`: traced once, run by ONNX Runtime on the processor; `webgpu`, `cuda`, `coreml`, `directml`: the same on a
+ * device. `eager`: operation by operation on tfjs, for looking inside.
+ */
+export type EngineName = CompiledName | "eager";
+export const ENGINES = [...(Object.keys(COMPILED) as CompiledName[]), "eager"] as const satisfies readonly EngineName[];
 
 export interface Engine {
+  /** What runs now; a default engine may come to say `eager`. */
   readonly name: EngineName;
-  /** For logs and results: "compiled (onnxruntime, cpu, 2 threads)" or "eager (tfjs wasm)". */
+  /** For logs and results: "compiled (onnxruntime 1.30.0, cpu, 2 threads)" or "eager (tfjs wasm)". */
   readonly description: string;
   /** What was passed over on the way here, and why, one sentence each; empty where nothing was. */
   readonly notes: readonly string[];
@@ -27,14 +43,21 @@ export interface Engine {
   ): Promise<CompiledFunction>;
 }
 
-async function compiledEngine(): Promise<Engine> {
-  await loadRuntime();
+async function compiledEngine(name: CompiledName): Promise<Engine> {
+  const { env } = await loadRuntime();
+  const provider = COMPILED[name];
+  if (provider !== "cpu") {
+    const probe = await probeProvider(provider);
+    const wayOn = "--engine compiled runs the same graphs on the processor";
+    if (!probe.ok) throw new EngineUnavailable(`engine ${name}: ${probe.reason}`, wayOn);
+  }
+  const threads = provider === "cpu" ? `, cpu, ${availableParallelism()} threads` : "";
   return {
-    name: "compiled",
-    description: `compiled (onnxruntime, cpu, ${availableParallelism()} threads)`,
+    name,
+    description: `${name} (onnxruntime ${env.versions.node}${threads})`,
     notes: [],
-    runner: (step, initial) => compiledRunner(step, initial),
-    prepare: (f, example) => compileFunction(f, example),
+    runner: (step, initial) => compiledRunner(step, initial, { provider }),
+    prepare: (f, example) => compileFunction(f, example, { provider }),
   };
 }
 
@@ -42,7 +65,7 @@ async function eagerEngine(notes: readonly string[]): Promise<Engine> {
   const backend = await startBackend();
   return {
     name: "eager",
-    description: `eager (tfjs ${backend.name})`,
+    description: `eager (tfjs ${backend.description})`,
     notes: [...notes, ...backend.passedOver],
     runner: async (step, initial) => eagerRunner(step, initial),
     prepare: async (f) => ({
@@ -57,17 +80,23 @@ async function eagerEngine(notes: readonly string[]): Promise<Engine> {
   };
 }
 
+/** Is told what `notes` comes to say after the start, when it comes to say it. */
+export type OnNote = (note: string) => void;
+
 /**
- * The named engine, or the compiled one where it can run and the eager one where it can not; `notes` then says why.
+ * The named engine. Without a name, the compiled one where it can run and the eager one where it can not; where a graph
+ * turns out to be rejected on the way, the default engine goes on eagerly from the state as it is, and `name`,
+ * `description` and `notes` say so from then on.
  *
- * @throws EngineUnavailable where the compiled engine was asked for by name and cannot run: it is not replaced in silence
+ * @throws EngineUnavailable where a named engine cannot run: it is not replaced in silence
  */
-export async function startEngine(name?: EngineName): Promise<Engine> {
+export async function startEngine(name?: EngineName, onNote: OnNote = () => {}): Promise<Engine> {
   if (name === "eager") return eagerEngine([]);
+  if (name !== undefined) return compiledEngine(name);
   try {
-    return await compiledEngine();
+    return forgiving(await compiledEngine("compiled"), eagerEngine, onNote);
   } catch (error) {
-    if (name === "compiled" || !(error instanceof EngineUnavailable)) throw error;
+    if (!(error instanceof EngineUnavailable)) throw error;
     return eagerEngine([error.message]);
   }
 }

@@ -55,19 +55,20 @@ export async function* pretrain(
   const { folder, steps, settings, saveEvery = 50 } = options;
   const [statePath, logPath] = [join(folder, STATE), join(folder, LOG)];
   const engine = options.engine ?? (await startEngine());
-  const identity = {
+  // The engine's name is asked for when a state is saved: a default engine may have turned to another on the way.
+  const identity = () => ({
     engine: engine.name,
     method: objective.method,
     encoder: objective.encoder,
     steps,
     batchSize: options.batchSize,
     ...settings,
-  };
+  });
   const found = existsSync(statePath);
   if (found && !options.resume) {
     throw new InputError(`${folder}: holds a ${objective.method} run already; resume it or choose another folder`);
   }
-  const start = found ? loadState(statePath, identity) : undefined;
+  const start = found ? loadState(statePath, identity()) : undefined;
   const log = start ? readLog(folder).filter((line) => line.step < start.step) : [];
   if (!start && existsSync(logPath)) rmSync(logPath);
   sweepTemporary(folder);
@@ -80,7 +81,7 @@ export async function* pretrain(
     // The log goes first: lines beyond the state are cut on resuming, lines that lack could not be made up.
     writeAtomic(logPath, log.map((line) => JSON.stringify(line) + "\n").join(""));
     try {
-      saveState(statePath, last, identity);
+      saveState(statePath, last, identity());
     } catch (error) {
       if (!existsSync(statePath)) rmSync(logPath); // a log alone is no run
       throw error;
@@ -88,10 +89,12 @@ export async function* pretrain(
   };
   // Not `for await`: leaving that would free the run's state before it is saved.
   const events = train(objective, samples, { ...options, engine, start });
+  let ranOn = engine.description;
   try {
     for (let next = await events.next(); !next.done; next = await events.next()) {
       newest = next.value;
-      log.push(logLine(newest));
+      log.push(logLine(newest, engine.description === ranOn ? [] : engine.notes));
+      ranOn = engine.description;
       if ((newest.step + 1) % saveEvery === 0 || newest.step + 1 === steps) await save();
       yield newest;
     }
@@ -101,13 +104,15 @@ export async function* pretrain(
   }
   if (!last || last.step !== steps) throw new InputError(`${folder}: the run stopped before step ${steps}`);
   const encoder = trainedEncoder(objective, last);
-  saveEncoder(folder, encoder, identity); // the same run gives the same bytes: times stand in the log
+  saveEncoder(folder, encoder, identity()); // the same run gives the same bytes: times stand in the log
   return encoder;
 }
 
-function logLine({ step, terms, learningRate, secondsPerStep, inputSeconds, bucket, warning }: TrainEvent): LogLine {
+function logLine(event: TrainEvent, notes: readonly string[]): LogLine {
+  const { step, terms, learningRate, secondsPerStep, inputSeconds, bucket, warning } = event;
   const line = { step, loss: terms.loss, ...terms, learningRate, secondsPerStep, inputSeconds, bucket };
-  return warning ? { ...line, warning } : line;
+  const said = [...notes, ...(warning ? [warning] : [])].join("; ");
+  return said ? { ...line, warning: said } : line;
 }
 
 /** The log of a run, oldest step first. */

@@ -33,7 +33,8 @@ export function loadState(path: string, identity: RunIdentity): TrainState {
   const now = JSON.parse(JSON.stringify(identity)) as Record<string, unknown>;
   for (const key of new Set([...Object.keys(before), ...Object.keys(now)])) {
     const [was, is] = [JSON.stringify(before[key]), JSON.stringify(now[key])];
-    if (was !== is) throw new InputError(`${path}: cannot resume: ${key} was ${was}, now ${is}`);
+    const wayOn = key === "engine" ? `; --engine ${String(before.engine)} goes on` : "";
+    if (was !== is) throw new InputError(`${path}: cannot resume: ${key} was ${was}, now ${is}${wayOn}`);
   }
   return { step: Number(step), arrays, random: fromJson<RandomState>(path, random) };
 }
