@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { fitTo, resample, resize } from "../src/transforms/resize.js";
+import { Random } from "../src/random.js";
+import { applyWeights, fitTo, linearWeights, pickWeights, resample, resize } from "../src/transforms/resize.js";
+import type { AxisWeights } from "../src/transforms/resize.js";
 import type { Shape3, Shape4 } from "../src/types.js";
 import { sizeOf } from "../src/types.js";
 
@@ -98,6 +100,57 @@ test("frames are picked from the middle of equal stretches, and a short clip rep
   expect(picked(4, 0, 4, 4)).toEqual([0, 1, 2, 3]);
   expect(picked(2, 0, 2, 4)).toEqual([0, 0, 1, 1]);
   expect(picked(10, 4.5, 2.5, 2)).toEqual([5, 6]);
+});
+
+test("mirrored, the row 1 2 3 is 3 2 1, and any crop is its own picture read from the right", () => {
+  const row = new Float32Array([1, 2, 3, 4, 5, 6]);
+  const whole = { start: [0, 0, 0], extent: [1, 2, 3] } as const;
+  expect([...resample(row, [1, 1, 2, 3], whole, [1, 2, 3], { mirror: true })]).toEqual([3, 2, 1, 6, 5, 4]);
+  const box = { start: [0.4, 1.3, 2.6], extent: [2.2, 3.9, 3.3] } as const;
+  const plain = resample(picture([2, 3, 6, 7]), [2, 3, 6, 7], box, [2, 4, 5]);
+  const mirrored = resample(picture([2, 3, 6, 7]), [2, 3, 6, 7], box, [2, 4, 5], { mirror: true });
+  mirrored.forEach((x, i) => expect(x).toBe(plain[i - (i % 5) + 4 - (i % 5)]));
+});
+
+/** The definition, without regard to speed: one axis after the other over the whole picture, in float32 after each term. */
+function byDefinition(pixels: Float32Array, shape: Shape4, weights: readonly AxisWeights[]): Float32Array {
+  const extents = [...shape];
+  let from = pixels;
+  weights.forEach(({ first, weights, taps }, i) => {
+    const axis = i + 1;
+    const inner = sizeOf(extents.slice(axis + 1));
+    const [length, size] = [extents[axis], first.length];
+    extents[axis] = size;
+    const to = new Float32Array(sizeOf(extents));
+    to.forEach((_, at) => {
+      const [x, place, rest] = [at % inner, Math.floor(at / inner) % size, Math.floor(at / inner / size)];
+      let sum = 0;
+      for (let k = 0; k < taps; k++) {
+        const term = weights[place * taps + k] * from[(rest * length + first[place] + k) * inner + x];
+        sum = axis === 3 ? sum + term : Math.fround(sum + term); // along a row it is rounded once, at the end
+      }
+      to[at] = sum;
+    });
+    from = to;
+  });
+  return from;
+}
+
+test("reading only what is needed, slice by slice, changes no bit", () => {
+  const shape: Shape4 = [2, 5, 9, 11];
+  const random = new Random(2);
+  for (let i = 0; i < 40; i++) {
+    const antialias = random.chance(0.5);
+    const size: Shape3 = [1 + random.int(7), 1 + random.int(12), 1 + random.int(12)];
+    const axis = (a: 1 | 2 | 3) => {
+      const extent = shape[a] * random.uniform(0.2, 1);
+      const start = random.uniform(0, shape[a] - extent);
+      if (a === 1 && random.chance(0.3)) return pickWeights(shape[a], start, extent, size[0]);
+      return linearWeights(shape[a], start, extent, size[a - 1], antialias);
+    };
+    const weights = [axis(1), axis(2), axis(3)] as const;
+    expect(applyWeights(picture(shape), shape, weights)).toEqual(byDefinition(picture(shape), shape, weights));
+  }
 });
 
 test("a volume of equal slices is resized like one of its slices", () => {

@@ -97,7 +97,7 @@ export async function* train(
         bucket: batch.bucket,
         secondsPerStep: (performance.now() - began) / 1000,
         inputSeconds: (collated - began) / 1000,
-        warning: objective.warning(terms),
+        warning: objective.warning(terms, batch),
         snapshot: async () => ({ step: step + 1, arrays: await runner.state(), random: root.state() }),
       };
     }

@@ -15,11 +15,11 @@ import {
   transformer,
 } from "../encoder/vit.js";
 import type { Random } from "../random.js";
-import { singleCrop, type SingleCropSpec } from "../transforms/views.js";
-import { sizeOf, type Sample, type Shape3 } from "../types.js";
-import type { Batch, Objective } from "./objective.js";
+import type { SingleCropSpec } from "../transforms/views.js";
+import type { Shape3 } from "../types.js";
+import { collateBy } from "./collate.js";
+import type { Objective } from "./objective.js";
 import { warmupCosine } from "./schedule.js";
-import { viewTokens, tokenGrid } from "../encoder/tokens.js";
 
 export interface DecoderConfig {
   readonly width: number;
@@ -141,7 +141,7 @@ export function mae(options: MaeOptions): Objective {
     optimizer: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, clipNorm: 3 },
     teacher: false,
     init: (random) => initMae(encoder, decoder, random),
-    collate: (samples, random) => collateMae(samples, { encoder, view, maskRatio }, random),
+    collate: collateBy({ method: "mae", encoder, view, maskRatio }),
     terms: (params, _teacher, batch, { whole }) => {
       const predicted = reconstruct(params, encoder, decoder, batch, whole);
       const [b, h] = batch.hidden.shape as [number, number];
@@ -158,39 +158,5 @@ export function mae(options: MaeOptions): Objective {
       teacherMomentum: 1,
     }),
     warning: ({ loss }) => (Number.isFinite(loss) ? null : "the loss is not a number"),
-  };
-}
-
-/** One crop of each sample, and a random order of its patches: the first quarter is visible. */
-export function collateMae(
-  samples: readonly Sample[],
-  { encoder, view, maskRatio }: { encoder: EncoderConfig; view: SingleCropSpec; maskRatio: number },
-  random: Random,
-): Batch {
-  const size = view.size[samples[0].kind];
-  const grid = tokenGrid(size, encoder);
-  const [b, n, p] = [samples.length, sizeOf(grid), patchSize(encoder)];
-  const v = Math.max(1, Math.round(n * (1 - maskRatio)));
-  const visible = new Float32Array(b * v * p);
-  const hidden = new Float32Array(b * (n - v) * p);
-  const order = new Int32Array(b * n);
-  samples.forEach((sample, i) => {
-    const patches = viewTokens(singleCrop(sample, view, random), size, encoder);
-    const shuffled = random.permutation(n);
-    order.set(shuffled, i * n);
-    shuffled.forEach((from, to) => {
-      const patch = patches.subarray(from * p, (from + 1) * p);
-      if (to < v) visible.set(patch, (i * v + to) * p);
-      else hidden.set(patch, (i * (n - v) + to - v) * p);
-    });
-  });
-  return {
-    bucket: `mae ${b}x${grid.join("x")}`,
-    arrays: {
-      visible: { shape: [b, v, p], data: visible },
-      hidden: { shape: [b, n - v, p], data: hidden },
-      order: { shape: [b, n], data: order },
-    },
-    grids: { whole: grid },
   };
 }

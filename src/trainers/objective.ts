@@ -2,7 +2,8 @@
 import type { BatchArray, NamedArrays, NamedTensors } from "../engine/arrays.js";
 import type { EncoderConfig } from "../encoder/config.js";
 import type { Random } from "../random.js";
-import type { Sample, Shape3 } from "../types.js";
+import type { Shape3 } from "../types.js";
+import type { Collate } from "./collate.js";
 import type { AdamWOptions } from "./optimizer.js";
 
 export type Method = "mae" | "simdino";
@@ -32,14 +33,17 @@ export interface Objective {
   readonly teacher: boolean;
   /** Fresh parameters; the encoder's are named `encoder/…`. */
   init(random: Random): NamedArrays;
-  /** Augments samples of one shape and cuts them into patches. */
-  collate(samples: readonly Sample[], random: Random): Batch;
+  /**
+   * Augments samples of one kind and cuts them into patches. With a `spec` (see `collateBy`) worker threads do it ahead of
+   * the step; a function of one's own has none, and runs in the training thread.
+   */
+  readonly collate: Collate;
   /**
    * The loss and what it is made of, all scalars; `loss` is minimised. A pure function of tensors, so that it can be
    * traced.
    */
   terms(params: NamedTensors, teacher: NamedTensors, batch: NamedTensors, grids: Batch["grids"]): NamedTensors;
   schedule(step: number, steps: number): Schedule;
-  /** One sentence when the terms look like trouble, otherwise null. */
-  warning(terms: Readonly<Record<string, number>>): string | null;
+  /** One sentence when the terms of a batch look like trouble, otherwise null. */
+  warning(terms: Readonly<Record<string, number>>, batch: Batch): string | null;
 }

@@ -9,11 +9,11 @@ import type { EncoderConfig } from "../encoder/config.js";
 import { sineCosine3d } from "../encoder/positions.js";
 import { encode, initEncoder, initLinear, pool } from "../encoder/vit.js";
 import type { Random } from "../random.js";
-import { multiCrop, type MultiCropSpec } from "../transforms/views.js";
-import { sizeOf, type Sample } from "../types.js";
-import type { Batch, Objective } from "./objective.js";
+import type { MultiCropSpec } from "../transforms/views.js";
+import { sizeOf } from "../types.js";
+import { collateBy } from "./collate.js";
+import type { Objective } from "./objective.js";
 import { cosine, warmupCosine } from "./schedule.js";
-import { stackTokens, tokenGrid } from "../encoder/tokens.js";
 
 /** How strongly, and over how many rows, the coding rate is taken. */
 export interface CodingRateOptions {
@@ -181,17 +181,13 @@ export interface SimdinoOptions {
 /** SimDINO for the training loop: AdamW, weight decay 0.04 → 0.4, gradients clipped at 3 (the authors' defaults). */
 export function simdino(options: SimdinoOptions): Objective {
   const { encoder, views, head = headFor(options.encoder), codingRate: rate = PUBLISHED_CODING_RATE } = options;
-  let limits = { ceiling: NaN, collapse: NaN };
   return {
     method: "simdino",
     encoder,
     optimizer: { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, clipNorm: 3 },
     teacher: true,
     init: (random) => initSimdino(encoder, head, random),
-    collate: (samples, random) => {
-      limits = expansionLimits(shardSize(samples.length, rate), head.out, rate);
-      return collateSimdino(samples, { encoder, views }, random);
-    },
+    collate: collateBy({ method: "simdino", encoder, views }),
     terms: (params, teacher, batch, grids) => {
       const b = batch.globals.shape[0] / 2;
       const stack = (z: tf.Tensor) => tf.reshape(z, [z.shape[0] / b, b, head.out]);
@@ -216,33 +212,9 @@ export function simdino(options: SimdinoOptions): Objective {
       weightDecay: cosine(step, steps, 0.04, 0.4),
       teacherMomentum: cosine(step, steps, options.momentum ?? 0.996, 1),
     }),
-    warning: ({ agreement, expansion }) => collapseWarning({ agreement, expansion }, limits),
-  };
-}
-
-/** Two global views and the local ones of every sample; view by view, so that row i of each view is sample i. */
-export function collateSimdino(
-  samples: readonly Sample[],
-  { encoder, views }: { encoder: EncoderConfig; views: MultiCropSpec },
-  random: Random,
-): Batch {
-  if (views.globals.count !== 2) throw new Error(`SimDINO compares 2 global views; got ${views.globals.count}`);
-  const kind = samples[0].kind;
-  const drawn = samples.map((sample) => multiCrop(sample, views, random));
-  const column = (from: number, count: number) =>
-    Array.from({ length: count }, (_, v) => drawn.map((viewsOfOne) => viewsOfOne[from + v])).flat();
-  const part = (name: "globals" | "locals", from: number) => {
-    const { count, size } = views[name];
-    if (count === 0) return { arrays: {}, grids: {} };
-    return {
-      arrays: { [name]: stackTokens(column(from, count), size[kind], encoder) },
-      grids: { [name]: tokenGrid(size[kind], encoder) },
-    };
-  };
-  const [globals, locals] = [part("globals", 0), part("locals", 2)];
-  return {
-    bucket: `simdino ${samples.length} ${kind}`,
-    arrays: { ...globals.arrays, ...locals.arrays },
-    grids: { ...globals.grids, ...locals.grids },
+    warning: ({ agreement, expansion }, batch) => {
+      const limits = expansionLimits(shardSize(batch.arrays.globals.shape[0] / 2, rate), head.out, rate);
+      return collapseWarning({ agreement, expansion }, limits);
+    },
   };
 }

@@ -62,28 +62,30 @@ export function randomResizedCrop(picture: Picture, options: CropOptions, random
   return onGrey(picture, (pixels, shape) => resample(pixels, shape, box, options.size, options));
 }
 
+/** The first channel of a grey picture, which says everything; a picture in colour as it is. */
+export function withoutRepeats({ pixels, shape, grey }: Picture): Pick<Picture, "pixels" | "shape"> {
+  const [channels, depth, height, width] = shape;
+  if (!grey || channels === 1) return { pixels, shape };
+  return { pixels: pixels.subarray(0, depth * height * width), shape: [1, depth, height, width] };
+}
+
 /**
  * Runs a transform on one channel where all are equal, and repeats what comes out: a third of the work, the same result.
  */
 export function onGrey(
-  { pixels, shape, grey }: Picture,
+  picture: Picture,
   transform: (pixels: Float32Array, shape: Shape4) => Float32Array,
 ): Float32Array {
-  const [channels, depth, height, width] = shape;
-  if (!grey || channels === 1) return transform(pixels, shape);
-  const one = transform(pixels.subarray(0, depth * height * width), [1, depth, height, width]);
-  const repeated = new Float32Array(channels * one.length);
-  for (let c = 0; c < channels; c++) repeated.set(one, c * one.length);
-  return repeated;
+  const { pixels, shape } = withoutRepeats(picture);
+  return repeatChannel(transform(pixels, shape), picture.shape[0] / shape[0]);
 }
 
-/** Mirrored from left to right: the row [1, 2, 3] becomes [3, 2, 1]. Twice is no change. */
-export function flip(pixels: Float32Array, [, , , width]: Shape4): Float32Array {
-  const flipped = new Float32Array(pixels.length);
-  for (let row = 0; row < pixels.length; row += width) {
-    for (let x = 0; x < width; x++) flipped[row + x] = pixels[row + width - 1 - x];
-  }
-  return flipped;
+/** One channel `times` times; the pixels themselves where that is once. [1, 2] three times is [1, 2, 1, 2, 1, 2]. */
+export function repeatChannel(pixels: Float32Array, times: number): Float32Array {
+  if (times === 1) return pixels;
+  const repeated = new Float32Array(times * pixels.length);
+  for (let c = 0; c < times; c++) repeated.set(pixels, c * pixels.length);
+  return repeated;
 }
 
 export interface Jitter {
@@ -103,20 +105,19 @@ export interface Jitter {
  * One curve for all channels. A constant picture stays constant; with all three at 0 nothing changes.
  *
  * @param pixels in [0, 1]
+ * @param out    where the result goes: a new array, unless another is named; it may be `pixels`
  */
 export function intensityJitter(
   pixels: Float32Array,
   { brightness = 0, contrast = 0, gamma = 0 }: Jitter,
   random: Random,
+  out: Float32Array = new Float32Array(pixels.length),
 ): Float32Array {
   const shift = random.uniform(-brightness, brightness);
   const stretch = random.uniform(1 - contrast, 1 + contrast);
   const exponent = Math.exp(random.uniform(-1, 1) * Math.log(1 + gamma));
 
-  const out = exponent === 1 ? pixels.slice() : bent(pixels, exponent);
-  let sum = 0;
-  for (let i = 0; i < out.length; i++) sum += out[i];
-  const mean = sum / pixels.length;
+  const mean = bend(pixels, exponent, out) / pixels.length;
   for (let i = 0; i < out.length; i++) {
     const x = stretch * (out[i] - mean) + mean + shift;
     out[i] = x < 0 ? 0 : x > 1 ? 1 : x;
@@ -124,20 +125,35 @@ export function intensityJitter(
   return out;
 }
 
+const STEPS = 1024;
+/** ln(i / 1024); the last entry is read, times 0, where x is 1. */
+const LOGARITHMS = Float64Array.from({ length: STEPS + 2 }, (_, i) => Math.log(Math.min(1, i / STEPS)));
+const powers = new Float64Array(STEPS + 2);
+
 /**
- * x^γ from a table of 1,024 equal steps, linear between them: ten times as fast as `Math.pow`, and within 0.0006 of
- * it for γ between 0.5 and 2 once x > 0.001. It rises with x, and 0 and 1 stay where they are.
+ * x^γ into `out`, from a table of 1,024 equal steps, linear between them: within 0.0006 for γ between 0.5 and 2 once
+ * x > 0.001. It rises with x, and 0 and 1 stay where they are. The table is exp(γ ln x), which is ten times as fast
+ * as `Math.pow` and equal to 1e-15.
+ *
+ * @returns the sum of what was written
  */
-function bent(pixels: Float32Array, exponent: number): Float32Array {
-  const steps = 1024;
-  const table = Float64Array.from({ length: steps + 2 }, (_, i) => Math.pow(Math.min(1, i / steps), exponent));
-  const out = new Float32Array(pixels.length);
-  for (let i = 0; i < pixels.length; i++) {
-    const at = pixels[i] * steps;
-    const step = Math.trunc(at);
-    out[i] = table[step] + (at - step) * (table[step + 1] - table[step]);
+function bend(pixels: Float32Array, exponent: number, out: Float32Array): number {
+  let sum = 0;
+  if (exponent === 1) {
+    out.set(pixels);
+    for (let i = 0; i < out.length; i++) sum += out[i];
+    return sum;
   }
-  return out;
+  for (let i = 0; i < powers.length; i++) powers[i] = Math.exp(exponent * LOGARITHMS[i]);
+  for (let i = 0; i < out.length; i++) {
+    const at = pixels[i] * STEPS;
+    const step = at | 0; // towards zero, and twice as fast as Math.trunc
+    const low = powers[step];
+    const bent = Math.fround(low + (at - step) * (powers[step + 1] - low));
+    out[i] = bent;
+    sum += bent;
+  }
+  return sum;
 }
 
 /**

@@ -95,16 +95,13 @@ function trimmed({ first, weights, taps }: AxisWeights, length: number): AxisWei
   return { first: low, weights: kept, taps: needed };
 }
 
-/** True where the weights copy the axis: output i is input i. */
-function copies({ first, taps }: AxisWeights, length: number): boolean {
-  return taps === 1 && first.length === length && first.every((at, i) => at === i);
-}
-
 export interface ResampleOptions {
   /** Widen the triangle where the box shrinks (default); off is faster and rougher. */
   readonly antialias?: boolean;
   /** How depth is reached: slices are blended (default), frames are picked. */
   readonly alongDepth?: "blend" | "pick";
+  /** Left and right of the result change places, at no cost: the row [1, 2, 3] comes out as [3, 2, 1]. */
+  readonly mirror?: boolean;
 }
 
 /**
@@ -120,19 +117,31 @@ export function resample(
   shape: Shape4,
   box: Box,
   size: Shape3,
-  { antialias = true, alongDepth = "blend" }: ResampleOptions = {},
+  { antialias = true, alongDepth = "blend", mirror = false }: ResampleOptions = {},
 ): Float32Array {
   const [, depth, height, width] = shape;
   const axis = (length: number, a: 0 | 1 | 2) => linearWeights(length, box.start[a], box.extent[a], size[a], antialias);
   const frames = alongDepth === "pick" ? pickWeights(depth, box.start[0], box.extent[0], size[0]) : axis(depth, 0);
-  return applyWeights(pixels, shape, [frames, axis(height, 1), axis(width, 2)]);
+  const columns = axis(width, 2);
+  return applyWeights(pixels, shape, [frames, axis(height, 1), mirror ? mirrored(columns) : columns]);
+}
+
+/** The same outputs in reverse order. */
+function mirrored({ first, weights, taps }: AxisWeights): AxisWeights {
+  const size = first.length;
+  const reversed = new Float64Array(weights.length);
+  for (let i = 0; i < size; i++) {
+    for (let k = 0; k < taps; k++) reversed[i * taps + k] = weights[(size - 1 - i) * taps + k];
+  }
+  return { first: first.slice().reverse(), weights: reversed, taps };
 }
 
 /**
- * Applies one set of weights to each axis, D then H then W, reading no voxel that no output needs.
+ * Applies one set of weights to each axis, D then H then W, reading no voxel that no output needs. It goes slice by
+ * slice, so that what lies between two axes is small and stays in the cache. An axis of one tap copies: its weights are 1.
  *
  * @param pixels [C, D, H, W] of `shape`
- * @returns      [C, D′, H′, W′], where D′, H′ and W′ are the sizes that the weights were made for
+ * @returns      [C, D′, H′, W′], a new array, where D′, H′ and W′ are the sizes that the weights were made for
  */
 export function applyWeights(
   pixels: Float32Array,
@@ -142,80 +151,109 @@ export function applyWeights(
   const [channels, depth, height, width] = shape;
   const [d, h, w] = [alongD.first.length, alongH.first.length, alongW.first.length];
   const [y0, y1] = span(alongH);
-
-  // Rows between y0 and y1 are all that the later passes will ask for; x is not narrowed, to keep rows contiguous.
-  let rows = pixels;
-  let [top, rowsPerSlice] = [0, height];
-  if (!copies(alongD, depth)) {
-    [top, rowsPerSlice] = [y0, y1 - y0];
-    rows = new Float32Array(channels * d * rowsPerSlice * width);
-    for (let c = 0; c < channels; c++) {
-      const source = c * depth * height * width + y0 * width;
-      const target = c * d * rowsPerSlice * width;
-      mixRows(pixels, source, height * width, alongD, rows, target, rowsPerSlice * width);
-    }
-  } // [C, D′, y1 − y0, W], or the input as it is
-
-  let planes = rows;
-  if (!copies(alongH, height) || top > 0 || rowsPerSlice < height) {
-    planes = new Float32Array(channels * d * h * width);
-    for (let slice = 0; slice < channels * d; slice++) {
-      const source = (slice * rowsPerSlice - top) * width;
-      mixRows(rows, source, width, alongH, planes, slice * h * width, width);
-    }
-  } // [C, D′, H′, W]
-
-  if (copies(alongW, width)) return planes === pixels ? pixels.slice() : planes;
+  const [x0, x1] = span(alongW);
+  const columns = x1 - x0;
+  const plane = height * width;
+  const blends = alongD.taps > 1;
+  const slice = new Float32Array(blends ? (y1 - y0) * columns : 0); // a blend of slices, where H and W will read it
+  const row = new Float32Array(columns); // one row of the result, before W
   const out = new Float32Array(channels * d * h * w);
-  const { first, weights, taps } = alongW;
-  for (let row = 0; row < channels * d * h; row++) {
-    const source = row * width;
-    const target = row * w;
-    if (taps === 2) {
-      for (let x = 0; x < w; x++) {
-        const at = source + first[x];
-        out[target + x] = weights[2 * x] * planes[at] + weights[2 * x + 1] * planes[at + 1];
+
+  for (let c = 0; c < channels; c++) {
+    for (let z = 0; z < d; z++) {
+      const to = (c * d + z) * h * w;
+      if (!blends && z > 0 && alongD.first[z] === alongD.first[z - 1]) {
+        out.copyWithin(to, to - h * w, to); // a frame that comes again
+        continue;
       }
-      continue;
-    }
-    for (let x = 0; x < w; x++) {
-      const at = source + first[x];
-      let sum = 0;
-      for (let k = 0, weight = x * taps; k < taps; k++, weight++) sum += weights[weight] * planes[at + k];
-      out[target + x] = sum;
+      // `from` is where the voxel [y0, x0] stands in `input`, whose rows are `stride` apart.
+      let [input, from, stride] = [pixels, (c * depth + alongD.first[z]) * plane + y0 * width + x0, width];
+      if (blends) {
+        for (let y = y0; y < y1; y++) {
+          mixRows(input, from + (y - y0) * width, plane, alongD, z, slice, (y - y0) * columns, columns);
+        }
+        [input, from, stride] = [slice, 0, columns];
+      }
+      for (let y = 0; y < h; y++) {
+        mixRows(input, from + (alongH.first[y] - y0) * stride, stride, alongH, y, row, 0, columns);
+        mixColumns(row, x0, alongW, out, to + y * w);
+      }
     }
   }
-  return out; // [C, D′, H′, W′]
+  return out;
 }
 
 /** The first position that any output reads, and the one after the last. */
 function span({ first, taps }: AxisWeights): [number, number] {
   let [low, high] = [first[0], first[0]];
-  for (const at of first) {
-    if (at < low) low = at;
-    if (at > high) high = at;
+  for (let i = 1; i < first.length; i++) {
+    if (first[i] < low) low = first[i];
+    if (first[i] > high) high = first[i];
   }
   return [low, high + taps];
 }
 
-/** out[i] = Σ_k w[i, k] · row[first[i] + k], for rows of `run` neighbouring numbers that are `stride` apart. */
+/**
+ * Output i of an axis that runs across rows: Σ_k w[i, k] · (the row k strides after `from`), in float32 after every
+ * term. Rows are `run` long.
+ */
 function mixRows(
   input: Float32Array,
-  source: number,
+  from: number,
   stride: number,
-  { first, weights, taps }: AxisWeights,
+  { weights, taps }: AxisWeights,
+  i: number,
   out: Float32Array,
-  target: number,
+  to: number,
   run: number,
 ): void {
-  for (let i = 0; i < first.length; i++) {
-    const to = target + i * run;
-    for (let k = 0; k < taps; k++) {
-      const weight = weights[i * taps + k];
-      if (weight === 0) continue;
-      const from = source + (first[i] + k) * stride;
-      for (let x = 0; x < run; x++) out[to + x] += weight * input[from + x];
+  let fresh = true; // nothing is in `out` yet
+  for (let k = 0; k < taps; k++) {
+    const a = weights[i * taps + k];
+    if (a === 0) continue; // a NaN that does not count stays out
+    const b = k + 1 < taps ? weights[i * taps + k + 1] : 0;
+    const at = from + k * stride;
+    const next = at + stride;
+    if (b !== 0) {
+      // Two terms in one pass.
+      if (fresh) for (let x = 0; x < run; x++) out[to + x] = Math.fround(a * input[at + x]) + b * input[next + x];
+      else {
+        for (let x = 0; x < run; x++) {
+          out[to + x] = Math.fround(out[to + x] + a * input[at + x]) + b * input[next + x];
+        }
+      }
+      k++;
+    } else if (fresh) for (let x = 0; x < run; x++) out[to + x] = a * input[at + x];
+    else for (let x = 0; x < run; x++) out[to + x] += a * input[at + x];
+    fresh = false;
+  }
+}
+
+/** The whole axis that runs along a row; `row` starts at position `x0` of the axis. */
+function mixColumns(
+  row: Float32Array,
+  x0: number,
+  { first, weights, taps }: AxisWeights,
+  out: Float32Array,
+  to: number,
+): void {
+  const w = first.length;
+  if (taps === 1) {
+    for (let x = 0; x < w; x++) out[to + x] = row[first[x] - x0];
+    return;
+  }
+  if (taps === 2) {
+    for (let x = 0; x < w; x++) {
+      const at = first[x] - x0;
+      out[to + x] = weights[2 * x] * row[at] + weights[2 * x + 1] * row[at + 1];
     }
+    return;
+  }
+  for (let x = 0; x < w; x++) {
+    const at = first[x] - x0;
+    let sum = 0;
+    for (let k = 0, weight = x * taps; k < taps; k++, weight++) sum += weights[weight] * row[at + k];
+    out[to + x] = sum;
   }
 }
 

@@ -4,10 +4,12 @@
  */
 import type { Random } from "../random.js";
 import type { Kind, Sample, Shape3, Shape4 } from "../types.js";
-import { blur, drawBox, flip, intensityJitter, onGrey } from "./crop.js";
-import type { CropRange, Jitter, Range } from "./crop.js";
-import { clip } from "./intensity.js";
+import { blur, drawBox, intensityJitter, repeatChannel, withoutRepeats } from "./crop.js";
+import type { CropRange, Jitter, Picture, Range } from "./crop.js";
 import { resample } from "./resize.js";
+
+/** What a view is drawn from. Of a grey sample only the first channel is read. */
+export type ViewSource = Picture & Pick<Sample, "kind">;
 
 /** Chance and strength of what happens to a view besides being cut; what is left out never happens. */
 export interface Augmentation {
@@ -40,13 +42,20 @@ export interface SingleCropSpec extends Augmentation, ViewSpec {}
  * @param sample [C, D, H, W] in [0, 1]
  * @returns      one array per shape of `viewShapes(spec, sample.kind)`, in [0, 1]: not yet standardised
  */
-export function multiCrop(sample: Sample, spec: MultiCropSpec, random: Random): Float32Array[] {
+export function multiCrop(sample: ViewSource, spec: MultiCropSpec, random: Random): Float32Array[] {
+  return multiCropChannels(sample, spec, random).map((view) => repeatChannel(view, repeats(sample)));
+}
+
+/** `multiCrop` before the channel of a grey sample is repeated: [1, D′, H′, W′] each, or [C, D′, H′, W′] of colour. */
+export function multiCropChannels(sample: ViewSource, spec: MultiCropSpec, random: Random): Float32Array[] {
   const views: Float32Array[] = [];
   for (const part of [spec.globals, spec.locals]) {
     for (let i = 0; i < part.count; i++) views.push(drawView(sample, part, spec, random));
   }
   return views;
 }
+
+const repeats = ({ grey, shape }: ViewSource) => (grey ? shape[0] : 1);
 
 /** The shapes that `multiCrop` gives for one kind: `{globals: {count: 2, size: {image: [1, 64, 64], …}}, …}` starts
  * with [3, 1, 64, 64] twice. */
@@ -55,25 +64,36 @@ export function viewShapes({ globals, locals }: MultiCropSpec, kind: Kind): Shap
 }
 
 /** One view, for MAE: [C, D′, H′, W′] in [0, 1], not yet standardised. */
-export function singleCrop(sample: Sample, spec: SingleCropSpec, random: Random): Float32Array {
+export function singleCrop(sample: ViewSource, spec: SingleCropSpec, random: Random): Float32Array {
+  return repeatChannel(singleCropChannels(sample, spec, random), repeats(sample));
+}
+
+/** `singleCrop` before the channel of a grey sample is repeated. */
+export function singleCropChannels(sample: ViewSource, spec: SingleCropSpec, random: Random): Float32Array {
   return drawView(sample, spec, spec, random);
 }
 
-function drawView(sample: Sample, part: ViewSpec, how: Augmentation, random: Random): Float32Array {
+function drawView(sample: ViewSource, part: ViewSpec, how: Augmentation, random: Random): Float32Array {
   const size = part.size[sample.kind];
   const box = drawBox(sample.shape, part, random);
-  const mirrored = random.chance(how.flip ?? 0);
+  const mirror = random.chance(how.flip ?? 0);
   const exposed = how.jitter !== undefined && random.chance(how.jitter.chance ?? 1);
   const blurred = how.blur !== undefined && random.chance(how.blur.chance);
-  return onGrey(sample, (pixels, shape) => {
-    const after: Shape4 = [shape[0], ...size];
-    const alongDepth = sample.kind === "video" ? "pick" : "blend";
-    let view = resample(pixels, shape, box, size, { antialias: how.antialias, alongDepth });
-    if (mirrored) view = flip(view, after);
-    if (exposed) view = intensityJitter(view, how.jitter, random);
-    if (blurred) view = blur(view, after, random.uniform(how.blur.sigma[0], how.blur.sigma[1]));
-    return clip(view);
-  });
+  const { pixels, shape } = withoutRepeats(sample);
+  const alongDepth = sample.kind === "video" ? "pick" : "blend";
+  let view = resample(pixels, shape, box, size, { antialias: how.antialias, alongDepth, mirror });
+  if (exposed) intensityJitter(view, how.jitter, random, view);
+  if (blurred) view = blur(view, [shape[0], ...size], random.uniform(how.blur.sigma[0], how.blur.sigma[1]));
+  if (blurred || !exposed) clipInPlace(view); // jitter has clipped already
+  return view;
+}
+
+/** Interpolation rounds, and a white picture may come out at 1.0000001. What is not a number becomes 0. */
+function clipInPlace(view: Float32Array): void {
+  for (let i = 0; i < view.length; i++) {
+    const x = view[i];
+    view[i] = x > 0 ? (x < 1 ? x : 1) : 0;
+  }
 }
 
 /** Our choice, the same for every modality: no statistic of a modality may leak into its input. */

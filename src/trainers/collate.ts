@@ -1,0 +1,137 @@
+/**
+ * Samples to batches, described by plain values, so that a worker thread can do it as well as the training thread.
+ * Workers run this file: it loads no tensor library.
+ */
+import { tokenGrid, tokenSize, tokenStarts, writeTokens, type Patching } from "../encoder/tokens.js";
+import type { Random } from "../random.js";
+import { multiCropChannels, singleCropChannels } from "../transforms/views.js";
+import type { MultiCropSpec, SingleCropSpec, ViewSource } from "../transforms/views.js";
+import { InputError, sizeOf, type Shape3 } from "../types.js";
+import type { Batch } from "./objective.js";
+
+/** One crop of each sample; `maskRatio` of its patches are hidden. */
+export interface MaeCollation {
+  readonly method: "mae";
+  readonly encoder: Patching;
+  readonly view: SingleCropSpec;
+  readonly maskRatio: number;
+}
+
+/** Two global views and some local ones of each sample. */
+export interface SimdinoCollation {
+  readonly method: "simdino";
+  readonly encoder: Patching;
+  readonly views: MultiCropSpec;
+}
+
+/** All that a batch depends on besides samples and chance. It survives `structuredClone`. */
+export type Collation = MaeCollation | SimdinoCollation;
+
+/** Samples of one kind to a batch. Where `spec` is there, the function is `collate` of it, wherever that runs. */
+export interface Collate {
+  (samples: readonly ViewSource[], random: Random): Batch;
+  readonly spec?: Collation;
+}
+
+/** `collate` of a fixed description. */
+export function collateBy(spec: Collation): Collate {
+  const here = (samples: readonly ViewSource[], random: Random) => collate(spec, samples, random);
+  return Object.assign(here, { spec });
+}
+
+/**
+ * A batch: a pure function of the description, the samples and the state of the generator.
+ *
+ * @param samples of one kind; of grey ones only the first channel is read
+ * @param memory  where the batch is to be; a new buffer where it is too small or left out
+ * @returns       arrays that lie in one buffer, one after the other
+ */
+export function collate(spec: Collation, samples: readonly ViewSource[], random: Random, memory?: ArrayBuffer): Batch {
+  return spec.method === "mae"
+    ? collateMae(spec, samples, random, memory)
+    : collateSimdino(spec, samples, random, memory);
+}
+
+/** One crop of each sample, and a random order of its patches: the first quarter is visible (at a ratio of 0.75). */
+function collateMae(
+  { encoder, view, maskRatio }: MaeCollation,
+  samples: readonly ViewSource[],
+  random: Random,
+  memory?: ArrayBuffer,
+): Batch {
+  const size = view.size[samples[0].kind];
+  const grid = tokenGrid(size, encoder);
+  const [b, n, p] = [samples.length, sizeOf(grid), tokenSize(encoder)];
+  const v = Math.max(1, Math.round(n * (1 - maskRatio)));
+  const buffer = roomFor(b * n * (p + 1), memory);
+  const tokens = new Float32Array(buffer, 0, b * n * p); // all visible ones, then all hidden ones
+  const order = new Int32Array(buffer, 4 * b * n * p, b * n);
+  const starts = new Int32Array(n);
+  samples.forEach((sample, i) => {
+    const pixels = singleCropChannels(sample, view, random);
+    const shuffled = random.permutation(n);
+    order.set(shuffled, i * n);
+    for (let to = 0; to < n; to++) {
+      starts[shuffled[to]] = p * (to < v ? i * v + to : b * v + i * (n - v) + to - v);
+    }
+    writeTokens(pixels, size, encoder, tokens, starts);
+  });
+  return {
+    bucket: `mae ${b}x${grid.join("x")}`,
+    arrays: {
+      visible: { shape: [b, v, p], data: tokens.subarray(0, b * v * p) },
+      hidden: { shape: [b, n - v, p], data: tokens.subarray(b * v * p) },
+      order: { shape: [b, n], data: order },
+    },
+    grids: { whole: grid },
+  };
+}
+
+/** Two global views and the local ones of every sample; view by view, so that row i of each view is sample i. */
+function collateSimdino(
+  { encoder, views }: SimdinoCollation,
+  samples: readonly ViewSource[],
+  random: Random,
+  memory?: ArrayBuffer,
+): Batch {
+  if (views.globals.count !== 2) throw new Error(`SimDINO compares 2 global views; got ${views.globals.count}`);
+  const { kind } = samples[0];
+  const [b, p] = [samples.length, tokenSize(encoder)];
+  const parts = (["globals", "locals"] as const)
+    .filter((name) => views[name].count > 0)
+    .map((name) => {
+      const { count, size } = views[name];
+      const grid = tokenGrid(size[kind], encoder);
+      return { name, count, size: size[kind], grid, n: sizeOf(grid) };
+    });
+  const buffer = roomFor(
+    parts.reduce((sum, { count, n }) => sum + count * b * n * p, 0),
+    memory,
+  );
+  let at = 0;
+  const places = parts.map((part) => {
+    const data = new Float32Array(buffer, 4 * at, part.count * b * part.n * p);
+    at += data.length;
+    return { ...part, data };
+  });
+  samples.forEach((sample, i) => {
+    const drawn = multiCropChannels(sample, views, random);
+    let view = 0;
+    for (const { count, size, n, data } of places) {
+      for (let v = 0; v < count; v++) {
+        writeTokens(drawn[view++], size, encoder, data, tokenStarts((v * b + i) * n, n, p));
+      }
+    }
+  });
+  return {
+    bucket: `simdino ${b} ${kind}`,
+    arrays: Object.fromEntries(places.map(({ name, count, n, data }) => [name, { shape: [count * b, n, p], data }])),
+    grids: Object.fromEntries(places.map(({ name, grid }): [string, Shape3] => [name, grid])),
+  };
+}
+
+/** A buffer of at least `count` numbers of 4 bytes. */
+function roomFor(count: number, memory: ArrayBuffer | undefined): ArrayBuffer {
+  if (count >= 2 ** 31) throw new InputError(`a batch of ${count} numbers: expected fewer than 2^31; make it smaller`);
+  return memory && memory.byteLength >= 4 * count ? memory : new ArrayBuffer(4 * count);
+}
