@@ -1,8 +1,8 @@
-import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test, vi } from "vitest";
-import { entryOf, folderOf, loadCatalog, parseCatalog, unlistedFolder } from "../src/datasets/catalog.js";
+import { encoderFile, entryOf, folderOf, loadCatalog, parseCatalog, unlistedFolder } from "../src/datasets/catalog.js";
 import type { FolderEntry } from "../src/datasets/catalog.js";
 import { InputError, MODALITIES } from "../src/types.js";
 
@@ -130,4 +130,45 @@ test("a folder without an entry gets the defaults and no invented licence", () =
   expect(entry.modalities).toEqual(MODALITIES);
   expect(entry.licence).toBe("not stated");
   expect(entry.retrievalLabel).toBe("class");
+});
+
+const encoders = `${minimal}
+encoders:
+  other:
+    title: Somebody's
+    home: https://example.org
+    licence: CC0
+    file: models/other.onnx
+    input: [b, 3, H, W]
+    size: [1, 224, 224]
+    mean: [0.5, 0.5, 0.5]
+    std: [0.25, 0.25, 0.25]
+`;
+
+test("a catalogue may list encoders, and the example in the project's own is one", () => {
+  expect(parseCatalog(minimal, "datasets.yaml").encoders).toEqual({});
+  const { other } = parseCatalog(encoders, "datasets.yaml").encoders;
+  expect(other).toMatchObject({ input: "b,3,H,W", size: [1, 224, 224], mean: [0.5, 0.5, 0.5] });
+  expect([other.output, other.fit]).toEqual([undefined, undefined]);
+  const file = new URL("../datasets.yaml", import.meta.url).pathname;
+  const yaml = readFileSync(file, "utf8");
+  const example = yaml.slice(yaml.indexOf("# encoders:")).replace(/^# ?/gm, "");
+  const { "dinov2-small": dino } = parseCatalog(minimal + example, file).encoders;
+  expect(dino).toMatchObject({ licence: "Apache-2.0", fit: "crop", output: "embedding" });
+});
+});
+
+test("an encoder whose entry is wrong, or whose file is not there, is one line", () => {
+  const tried: [from: string, to: string, said: string][] = [
+    ["[b, 3, H, W]", "[b, H, W, 3]", "encoders.other.input: expected [b, 3, H, W] or [b, 3, D, H, W]"],
+    ["[1, 224, 224]", "[8, 224, 224]", "encoders.other.size: expected [1, H, W] for an input of [b, 3, H, W]"],
+    ["[1, 224, 224]", "[224, 224]", "encoders.other.size: "],
+    ["[0.25, 0.25, 0.25]", "[0.25, 0, 0.25]", "encoders.other.std: expected three numbers above 0"],
+    ["    licence: CC0\n    file", "    file", "encoders.other.licence: "],
+  ];
+  for (const [from, to, said] of tried) expect(refusal(encoders.replace(from, to))).toContain(said);
+  const catalog = parseCatalog(encoders, "/x/datasets.yaml");
+  expect(() => encoderFile(catalog, "other", catalog.encoders.other)).toThrow(
+    'encoder "other": no file /x/models/other.onnx; correct its path in /x/datasets.yaml',
+  );
 });

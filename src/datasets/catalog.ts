@@ -1,12 +1,13 @@
 /** `datasets.yaml`: what can be loaded, where it is from, who is on which side, and how its values become pictures. */
 import { existsSync } from "node:fs";
-import { basename, dirname, resolve } from "node:path";
+import { basename, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseDocument } from "yaml";
 import { z } from "zod";
 import { readBytes } from "../files.js";
 import { InputError, MODALITIES } from "../types.js";
 import type { Kind, Modality, Shape3, Split } from "../types.js";
+import { encoderEntry, FITS, locate, type EncoderEntry } from "./encoderEntry.js";
 
 /** How stored units become [0, 1]; `transforms/intensity.ts` gives each its formula. */
 export type IntensityRule =
@@ -24,7 +25,7 @@ export interface Preprocessing {
   /** [D, H, W] for each kind; an image has D = 1. */
   readonly size: Readonly<Record<Kind, Shape3>>;
   /** How a picture reaches the aspect ratio of `size`: see `fitTo`. */
-  readonly fit: "stretch" | "pad" | "crop";
+  readonly fit: (typeof FITS)[number];
   /** Volumes that know their orientation are turned to this one (letters for increasing W, H and D). */
   readonly orientation?: string;
 }
@@ -69,7 +70,7 @@ export interface PhantomEntry extends EntryBase {
 export interface FolderEntry extends EntryBase {
   readonly kind: "folder";
   readonly split: SplitRule;
-  /** As it is written; `folderOf` fills in `${NAME}` and `${NAME:-default}` and makes it absolute. */
+  /** As it is written; `locate` fills in `${NAME}` and `${NAME:-default}` and makes it absolute. */
   readonly path: string;
   /** Keep at most this many files of each class, chosen by the split's seed. */
   readonly limitPerClass?: number;
@@ -95,6 +96,7 @@ export interface Catalog {
   /** The file it was read from. */
   readonly file: string;
   readonly datasets: Readonly<Record<string, Entry>>;
+  readonly encoders: Readonly<Record<string, EncoderEntry>>;
 }
 
 const positive = z.int().positive();
@@ -133,7 +135,7 @@ const preprocessing = z.strictObject({
       volume: size3,
     })
     .prefault({ image: [1, 64, 64], video: [16, 64, 64], volume: [16, 64, 64] }),
-  fit: z.enum(["stretch", "pad", "crop"]).default("pad"),
+  fit: z.enum(FITS).default("pad"),
   orientation: z
     .string()
     .refine(isOrientation, "expected three letters, one of R/L, one of A/P and one of S/I, such as LPS")
@@ -201,6 +203,7 @@ const schema = z.strictObject({
   // YAML anchors need a home: settings shared by several entries stand here, and are checked where they are used.
   shared: z.unknown().optional(),
   datasets: z.record(text, entry),
+  encoders: z.record(text, encoderEntry).prefault({}),
 });
 
 /** True for one letter of each of the three axes: `isOrientation("LPS")`. */
@@ -233,7 +236,7 @@ export function parseCatalog(yaml: string, file: string): Catalog {
 
   const parsed = schema.safeParse(plainOf(document, file));
   if (!parsed.success) throw new InputError(`${file}: ${firstIssue(parsed.error)}`);
-  return { file, datasets: parsed.data.datasets };
+  return { file, datasets: parsed.data.datasets, encoders: parsed.data.encoders };
 }
 
 /** Throws where an alias (`*name`) has no anchor (`&name`) before it. */
@@ -280,28 +283,12 @@ export function unlistedFolder(path: string): FolderEntry {
   return parsed;
 }
 
-/**
- * The folder of an entry: `${NAME}` is filled in from the environment, `${NAME:-default}` has a default for when it is
- * not set or empty, and a relative path starts at the folder of `datasets.yaml`. `${DATA:-../data}/chest` beside
- * `/work/datasets.yaml` is `/data/chest` when DATA is not set.
- *
- * Throws an `InputError` that says what to set where a variable has neither value nor default, or the folder is absent.
- */
+/** The folder of an entry. Throws an `InputError` that says what to set or to correct where it is not there. */
 export function folderOf(catalog: Catalog, name: string, { path }: FolderEntry): string {
-  const variables: string[] = [];
-  const filled = path.replace(/\$\{(\w+)(?::-([^}]*))?\}/g, (_, variable: string, fallback?: string) => {
-    variables.push(variable);
-    const value = process.env[variable] || fallback;
-    if (value === undefined) {
-      throw new InputError(`data set "${name}": set ${variable} to the folder of its files (${catalog.file}: ${path})`);
-    }
-    return value;
-  });
-  const folder = resolve(dirname(catalog.file), filled);
-  if (!existsSync(folder)) {
-    const remedy =
-      variables.length > 0 ? `set ${variables.join(" and ")} to it` : `correct its path in ${catalog.file}`;
-    throw new InputError(`data set "${name}": no folder ${folder}; ${remedy}`);
-  }
-  return folder;
+  return locate(catalog.file, path, `data set "${name}"`, "folder");
+}
+
+/** The file of an entry of `encoders`, found as folders are. */
+export function encoderFile(catalog: Catalog, name: string, { file }: EncoderEntry): string {
+  return locate(catalog.file, file, `encoder "${name}"`, "file");
 }
