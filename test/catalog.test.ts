@@ -156,7 +156,6 @@ test("a catalogue may list encoders, and the example in the project's own is one
   const { "dinov2-small": dino } = parseCatalog(minimal + example, file).encoders;
   expect(dino).toMatchObject({ licence: "Apache-2.0", fit: "crop", output: "embedding" });
 });
-});
 
 test("an encoder whose entry is wrong, or whose file is not there, is one line", () => {
   const tried: [from: string, to: string, said: string][] = [
