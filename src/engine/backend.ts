@@ -4,30 +4,17 @@ import { dirname, join } from "node:path";
 import * as tf from "@tensorflow/tfjs";
 import { setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
 import { InputError } from "../types.js";
+import { loadTensorflow, tensorflowVersion } from "./tensorflow.js";
 
 export const BACKENDS = ["tensorflow", "wasm", "cpu"] as const;
 export type BackendName = (typeof BACKENDS)[number];
 
 export interface Backend {
   readonly name: BackendName;
+  /** For logs and results: "wasm", or "tensorflow, TensorFlow 2.21.0". */
+  readonly description: string;
   /** Why each faster backend was passed over, one sentence each. */
   readonly passedOver: readonly string[];
-}
-
-/** Registers the `tensorflow` backend. Both packages are optional and native; either may be missing or fail to load. */
-async function loadTensorflow(): Promise<void> {
-  const reasons: string[] = [];
-  for (const name of ["@tensorflow/tfjs-node-gpu", "@tensorflow/tfjs-node"]) {
-    try {
-      await import(name);
-      return;
-    } catch (error) {
-      const said = (error as Error).message.split("\n")[0];
-      const missing = (error as NodeJS.ErrnoException).code === "ERR_MODULE_NOT_FOUND";
-      reasons.push(missing ? `${name} is not installed` : `${name} does not load (${said})`);
-    }
-  }
-  throw new Error(reasons.join("; "));
 }
 
 async function start(name: BackendName): Promise<void> {
@@ -44,19 +31,29 @@ async function start(name: BackendName): Promise<void> {
 
 let started: Backend | null = null;
 
+/** The backend that the variable M3RET_BACKEND names, if it is set. */
+function askedFor(): BackendName | undefined {
+  const name = process.env.M3RET_BACKEND;
+  if (!name) return undefined;
+  if ((BACKENDS as readonly string[]).includes(name)) return name as BackendName;
+  throw new InputError(`M3RET_BACKEND: expected one of ${BACKENDS.join(", ")}, got ${name}`);
+}
+
 /**
- * Starts the named backend, or the fastest that loads: `tensorflow`, then `wasm`, then `cpu`. Starting again with no
- * name keeps what runs.
+ * Starts the named backend, the one that the variable M3RET_BACKEND names, or the fastest that loads: `tensorflow`,
+ * then `wasm`, then `cpu`. Starting again with no name keeps what runs.
  *
  * @throws InputError where a named backend cannot start: a named backend is never replaced by another
  */
 export async function startBackend(name?: BackendName): Promise<Backend> {
   if (started && (name === undefined || name === started.name)) return started;
+  const wanted = name ?? askedFor();
   const passedOver: string[] = [];
-  for (const candidate of name ? [name] : BACKENDS) {
+  for (const candidate of wanted ? [wanted] : BACKENDS) {
     try {
       await start(candidate);
-      started = { name: candidate, passedOver };
+      const description = candidate === "tensorflow" ? `${candidate}, ${tensorflowVersion()}` : candidate;
+      started = { name: candidate, description, passedOver };
       return started;
     } catch (error) {
       passedOver.push(`${candidate}: ${(error as Error).message.split("\n")[0]}`);
