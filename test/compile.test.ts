@@ -1,7 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 import { beforeAll, describe, expect, test } from "vitest";
 import { mapValues, toArrays, toTensors, type NamedArrays, type NamedTensors } from "../src/engine/arrays.js";
-import { startBackend } from "../src/engine/backend.js";
 import { compiledRunner, compileFunction, type CompileReport } from "../src/engine/compile.js";
 import { eagerRunner, type StepFunction } from "../src/engine/runner.js";
 import { loadRuntime } from "../src/engine/runtime.js";
@@ -11,6 +10,7 @@ import { encode, initEncoder, pool } from "../src/encoder/vit.js";
 import { Random } from "../src/random.js";
 import { initState, stepFunction } from "../src/trainers/loop.js";
 import { sizeOf, type Shape3 } from "../src/types.js";
+import { startBackendUnderTest } from "./backendUnderTest.js";
 import { ENGINE_CASES, normal } from "./engineCases.js";
 import { advance, encoder, KINDS, OBJECTIVES, STEPS, worstParameter, worstTerm } from "./stepFixture.js";
 
@@ -23,7 +23,7 @@ function distance(ours: ArrayLike<number>, theirs: ArrayLike<number>): number {
 
 describe("compiled and eager give the same numbers", () => {
   beforeAll(async () => {
-    await startBackend("cpu"); // wasm lacks the sum over segments
+    await startBackendUnderTest("cpu"); // wasm lacks the sum over segments
   });
 
   test.each(ENGINE_CASES.map((c) => [c.title, c] as const))("%s", async (_, c) => {
@@ -40,7 +40,7 @@ describe("compiled and eager give the same numbers", () => {
 
 describe.each(Object.entries(OBJECTIVES))("%s over 20 steps of three kinds of samples", (_, make) => {
   beforeAll(async () => {
-    await startBackend("wasm");
+    await startBackendUnderTest("wasm");
   });
 
   const objective = make();

@@ -3,7 +3,6 @@ import { readFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs";
 import { beforeAll, describe, expect, test } from "vitest";
 import { array, mapValues, toArrays, toTensors, type NamedArrays, type NamedTensors } from "../src/engine/arrays.js";
-import { startBackend } from "../src/engine/backend.js";
 import { logDet } from "../src/engine/ops.js";
 import type { EncoderConfig } from "../src/encoder/config.js";
 import { sineCosine3d } from "../src/encoder/positions.js";
@@ -15,6 +14,7 @@ import { stepScalars, trainingStep, type StepScalars } from "../src/trainers/ste
 import { under } from "../src/engine/arrays.js";
 import { Random } from "../src/random.js";
 import { sizeOf, type Shape3 } from "../src/types.js";
+import { startBackendUnderTest } from "./backendUnderTest.js";
 
 interface Digest {
   norm: number;
@@ -113,7 +113,7 @@ async function oneStep(objective: Objective, params: NamedArrays, batch: NamedTe
 
 describe("against PyTorch in float64", () => {
   beforeAll(async () => {
-    await startBackend("wasm");
+    await startBackendUnderTest("wasm");
   });
 
   test("MAE: loss, every gradient and one AdamW step agree to 1e-4", async () => {

@@ -1,10 +1,10 @@
 import * as tf from "@tensorflow/tfjs";
 import { beforeAll, expect, test } from "vitest";
-import { startBackend } from "../src/engine/backend.js";
 import { collapseWarning, expansionLimits, PUBLISHED_CODING_RATE, simdinoLoss } from "../src/trainers/simdino.js";
+import { startBackendUnderTest } from "./backendUnderTest.js";
 
 beforeAll(async () => {
-  await startBackend("wasm");
+  await startBackendUnderTest("wasm");
 });
 
 /** `effectiveBatch` rows in all, `rows` on each GPU, as the authors' runs were set up. */

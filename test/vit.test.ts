@@ -4,16 +4,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { toTensors } from "../src/engine/arrays.js";
-import { startBackend } from "../src/engine/backend.js";
 import { loadEncoder, saveEncoder } from "../src/encoder/checkpoint.js";
 import { encoderConfig, patchSize, PRESETS } from "../src/encoder/config.js";
 import { sineCosine3d } from "../src/encoder/positions.js";
 import { encode, initEncoder, pool } from "../src/encoder/vit.js";
 import { Random } from "../src/random.js";
 import { sizeOf, type Shape3 } from "../src/types.js";
+import { startBackendUnderTest } from "./backendUnderTest.js";
 
 beforeAll(async () => {
-  await startBackend("wasm");
+  await startBackendUnderTest("wasm");
 });
 
 const config = { ...encoderConfig("nano"), width: 24, depth: 2, heads: 2 };
