@@ -104,10 +104,15 @@ async function runPretrain(options: PretrainOptions): Promise<void> {
       const total = steps ?? preset[method].steps;
       const run = pretrainMethod(method, preset, data, { engine, folder: out, seed, resume, steps, saveEvery });
       let last: number | null = null;
+      let input = { inputSeconds: 0, inputShare: 0, inputBy: "" };
+      let spent = 0;
       try {
         for (let next = await run.next(); !next.done; next = await run.next()) {
-          const { step, terms, warning } = next.value;
+          const { step, terms, warning, secondsPerStep, inputBy } = next.value;
           last = terms.loss;
+          spent += secondsPerStep;
+          const inputSeconds = input.inputSeconds + next.value.inputSeconds;
+          input = { inputSeconds, inputShare: inputSeconds / spent, inputBy };
           onProgress({ label: method, done: step + 1, total, note: warning ?? `loss ${terms.loss.toFixed(4)}` });
           if (stopped() && step + 1 < total) {
             throw new Interrupted(`stopped at step ${step + 1} of ${total}; the same command with --resume goes on`);
@@ -124,13 +129,15 @@ async function runPretrain(options: PretrainOptions): Promise<void> {
         loss: last,
         engine: engine.description,
         samples: data.train.length,
+        ...(last === null ? {} : input),
       };
     }),
   );
-  answer(options.json, result, ({ steps, loss, engine }) =>
+  answer(options.json, result, ({ steps, loss, engine, inputShare }) =>
     loss === null
       ? `${out}: ${method} had done its ${steps} steps already`
-      : `${out}: ${method}, ${steps} steps, loss ${loss.toFixed(4)} (${engine})`,
+      : `${out}: ${method}, ${steps} steps, loss ${loss.toFixed(4)} (${engine}), ` +
+        `input wait ${(100 * (inputShare ?? 0)).toFixed(1)} % of the step`,
   );
 }
 

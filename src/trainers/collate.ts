@@ -130,6 +130,12 @@ function collateSimdino(
   };
 }
 
+/** The one buffer that a batch of `collate` lies in. */
+export function bufferOf({ arrays }: Batch): ArrayBuffer {
+  const [{ data }] = Object.values(arrays);
+  return data.buffer as ArrayBuffer;
+}
+
 /** A buffer of at least `count` numbers of 4 bytes. */
 function roomFor(count: number, memory: ArrayBuffer | undefined): ArrayBuffer {
   if (count >= 2 ** 31) throw new InputError(`a batch of ${count} numbers: expected fewer than 2^31; make it smaller`);

@@ -6,11 +6,12 @@ import type { Encoder } from "../encoder/vit.js";
 import { Random } from "../random.js";
 import type { Sample } from "../types.js";
 import { planBatches, type BatchPlan } from "./batches.js";
+import { openBatches, type LoaderOptions } from "./loader.js";
 import type { Objective } from "./objective.js";
 import type { TrainState } from "./state.js";
 import { stepScalars, trainingStep, type StepScalars } from "./step.js";
 
-export interface TrainOptions extends BatchPlan {
+export interface TrainOptions extends BatchPlan, Omit<LoaderOptions, "entry"> {
   readonly steps: number;
   readonly random: Random;
   /** Default: `startEngine()`. */
@@ -27,8 +28,11 @@ export interface TrainEvent {
   readonly learningRate: number;
   readonly bucket: string;
   readonly secondsPerStep: number;
-  /** Of these, what was spent on waiting for the batch. */
+  /** Of these, what the training thread waited for its batch, in seconds and as a share. */
   readonly inputSeconds: number;
+  readonly inputShare: number;
+  /** Who makes the batches: "2 worker threads", or "training thread (why)". */
+  readonly inputBy: string;
   /** One sentence when something looks wrong, such as near-collapse. */
   readonly warning: string | null;
   /** A copy of the whole state after this step. */
@@ -67,7 +71,7 @@ export function stepFunction(objective: Objective): StepFunction {
 
 /**
  * Pretrains on samples. Every random choice of step i comes from `random.fork("step i")`, so a run that was stopped and
- * resumed repeats the undisturbed one bit for bit (on one machine and backend).
+ * resumed repeats the undisturbed one bit for bit (on one machine and backend), whoever makes its batches.
  *
  * @yields after every step; breaking out of the loop frees what it held
  */
@@ -79,30 +83,39 @@ export async function* train(
   const start = options.start ?? initState(objective, options.random);
   const root = new Random(start.random);
   const plan = planBatches(samples, options);
-  const engine = options.engine ?? (await startEngine());
-  const runner = await engine.runner(stepFunction(objective), start.arrays);
+  // Before the engine starts, so that the first batches are made meanwhile.
+  const source = openBatches(objective.collate, samples, { plan, root, from: start.step, to: options.steps }, options);
   try {
-    for (let step = start.step; step < options.steps; step++) {
-      const began = performance.now();
-      const random = root.fork(`step ${step}`);
-      const batch = objective.collate(plan.at(random.fork("batch")), random.fork("views"));
-      const collated = performance.now();
-      const schedule = objective.schedule(step, options.steps);
-      const terms = await runner.step(batch, stepScalars(step, schedule, objective));
-      await new Promise((resolve) => setImmediate(resolve)); // lets signals through: WebAssembly computes in this thread
-      yield {
-        step,
-        terms,
-        learningRate: schedule.learningRate,
-        bucket: batch.bucket,
-        secondsPerStep: (performance.now() - began) / 1000,
-        inputSeconds: (collated - began) / 1000,
-        warning: objective.warning(terms, batch),
-        snapshot: async () => ({ step: step + 1, arrays: await runner.state(), random: root.state() }),
-      };
+    const engine = options.engine ?? (await startEngine());
+    const runner = await engine.runner(stepFunction(objective), start.arrays);
+    try {
+      for (let step = start.step; step < options.steps; step++) {
+        const began = performance.now();
+        const batch = await source.next();
+        const waited = performance.now() - began;
+        const schedule = objective.schedule(step, options.steps);
+        const terms = await runner.step(batch, stepScalars(step, schedule, objective));
+        // Lets signals and batches through: a step computes in this thread.
+        await new Promise((resolve) => setImmediate(resolve));
+        const spent = performance.now() - began;
+        yield {
+          step,
+          terms,
+          learningRate: schedule.learningRate,
+          bucket: batch.bucket,
+          secondsPerStep: spent / 1000,
+          inputSeconds: waited / 1000,
+          inputShare: waited / spent,
+          inputBy: source.madeBy,
+          warning: objective.warning(terms, batch),
+          snapshot: async () => ({ step: step + 1, arrays: await runner.state(), random: root.state() }),
+        };
+      }
+    } finally {
+      runner.dispose();
     }
   } finally {
-    runner.dispose();
+    await source.close();
   }
 }
 

@@ -8,6 +8,7 @@ import { readBytes, sweepTemporary, writeAtomic } from "../files.js";
 import type { Random } from "../random.js";
 import { InputError, type Sample } from "../types.js";
 import type { BatchPlan } from "./batches.js";
+import type { LoaderOptions } from "./loader.js";
 import { train, trainedEncoder, type TrainEvent } from "./loop.js";
 import type { Objective } from "./objective.js";
 import { loadState, saveState, type TrainState } from "./state.js";
@@ -15,7 +16,7 @@ import { loadState, saveState, type TrainState } from "./state.js";
 const STATE = "state.safetensors";
 const LOG = "log.jsonl";
 
-export interface PretrainOptions extends BatchPlan {
+export interface PretrainOptions extends BatchPlan, Omit<LoaderOptions, "entry"> {
   readonly folder: string;
   readonly steps: number;
   readonly random: Random;
@@ -35,6 +36,10 @@ export interface LogLine {
   readonly loss: number;
   readonly learningRate: number;
   readonly secondsPerStep: number;
+  /** What the step waited for its batch, in seconds and as a share of the step, and who made it. */
+  readonly inputSeconds: number;
+  readonly inputShare: number;
+  readonly inputBy: string;
   readonly bucket: string;
   readonly [term: string]: number | string;
 }
@@ -109,8 +114,9 @@ export async function* pretrain(
 }
 
 function logLine(event: TrainEvent, notes: readonly string[]): LogLine {
-  const { step, terms, learningRate, secondsPerStep, inputSeconds, bucket, warning } = event;
-  const line = { step, loss: terms.loss, ...terms, learningRate, secondsPerStep, inputSeconds, bucket };
+  const { step, terms, learningRate, secondsPerStep, inputSeconds, inputShare, inputBy, bucket, warning } = event;
+  const input = { inputSeconds, inputShare, inputBy };
+  const line = { step, loss: terms.loss, ...terms, learningRate, secondsPerStep, ...input, bucket };
   const said = [...notes, ...(warning ? [warning] : [])].join("; ");
   return said ? { ...line, warning: said } : line;
 }
