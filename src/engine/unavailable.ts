@@ -5,7 +5,10 @@ import { InputError } from "../types.js";
  * operation is not covered, a device is not there. Training's state is as it was, and the line ends with the way on.
  */
 export class EngineUnavailable extends InputError {
-  constructor(reason: string, wayOn = "the eager engine (--engine eager) goes on without it") {
+  constructor(
+    readonly reason: string,
+    wayOn = "the eager engine (--engine eager) goes on without it",
+  ) {
     super(`${reason}; ${wayOn}`);
   }
 }

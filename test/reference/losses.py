@@ -178,4 +178,5 @@ def log_det():
     return {"rate": rate.item(), "gradient": digest({"z": z.grad})["z"]}
 
 
-json.dump({"torch": torch.__version__, "mae": mae(), "simdino": simdino(), "logDet": log_det()}, sys.stdout, indent=1)
+if __name__ == "__main__":
+    json.dump({"torch": torch.__version__, "mae": mae(), "simdino": simdino(), "logDet": log_det()}, sys.stdout, indent=1)
