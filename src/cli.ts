@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { addDataCommands } from "./commands/data.js";
+import { addExport } from "./commands/export.js";
 import { addModelCommands } from "./commands/model.js";
 import { addReproduce } from "./commands/reproduce.js";
 import { addRetrievalCommands } from "./commands/retrieval.js";
@@ -22,7 +23,7 @@ function program(): Command {
     .showHelpAfterError("(m3ret --help lists the commands)")
     .exitOverride()
     .configureOutput({ writeErr: () => {} });
-  for (const add of [addDataCommands, addModelCommands, addRetrievalCommands, addReproduce]) add(m3ret);
+  for (const add of [addDataCommands, addModelCommands, addExport, addRetrievalCommands, addReproduce]) add(m3ret);
   for (const command of m3ret.commands) command.exitOverride().configureOutput({ writeErr: () => {} });
   return m3ret;
 }

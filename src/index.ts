@@ -22,6 +22,8 @@ export { multiCrop, singleCrop, standardise } from "./transforms/views.js";
 export { loadEncoder, saveEncoder } from "./encoder/checkpoint.js";
 export { encoderConfig, PRESETS } from "./encoder/config.js";
 export { embedVectors } from "./encoder/embed.js";
+export { openOnnxEncoder } from "./encoder/embedOnnx.js";
+export { exportEncoder } from "./encoder/export.js";
 export { sineCosine3d } from "./encoder/positions.js";
 export { initEncoder } from "./encoder/vit.js";
 export type { Encoder, Pooling } from "./encoder/vit.js";
@@ -69,6 +71,7 @@ export { fitWhitening, whiten } from "./analysis/whiten.js";
 // the experiment
 export { claimsMarkdown, claimsOf, PRIMARY } from "./claims.js";
 export { embedEvaluation, embedPixels, loadData, pretrainMethod, untrainedEncoder } from "./experiment.js";
+export { embedWithOnnx } from "./external.js";
 export { judge } from "./judge.js";
 export { EXPERIMENTS, encoderOf, objectiveOf, presetOf } from "./presets.js";
 export { reproduce } from "./reproduce.js";

@@ -24,7 +24,7 @@ import { fixture } from "./readersFixture.js";
 const work = workFolder();
 afterAll(work.remove);
 
-const COMMANDS = ["datasets", "inspect", "pretrain", "embed", "evaluate", "search", "reproduce", "notebooks"];
+const COMMANDS = ["datasets", "inspect", "pretrain", "embed", "export", "evaluate", "search", "reproduce", "notebooks"];
 const env = { M3RET_CACHE: cache };
 const picture = fixture("grey8.png");
 const pixels = join(work.path, "pixels.npz");
@@ -205,7 +205,9 @@ describe.concurrent("bad input ends with 2 and one line that says", () => {
     },
     "what an encoder may be": {
       args: ["embed", "--encoder", "resnet", "--out", "x.npz"],
-      says: "--encoder resnet: expected a folder that pretrain wrote, or random, or pixels",
+      says:
+        "--encoder resnet: expected a folder that pretrain wrote, an .onnx file, an entry under encoders in " +
+        "datasets.yaml, random or pixels",
     },
     "that a picture does not say what it is of": {
       args: ["search", "--index", pixels, "--image", picture],

@@ -15,6 +15,7 @@ const FRONT = [
   "index",
   "presets",
   "experiment",
+  "external",
   "judge",
   "reproduce",
   "notebookRunner",

@@ -1,15 +1,18 @@
 /** `m3ret pretrain` and `m3ret embed`. */
 import { existsSync } from "node:fs";
 import { Option, type Command } from "commander";
-import { saveEmbeddings } from "../embeddings.js";
+import { loadCatalog } from "../datasets/catalog.js";
+import { saveEmbeddings, type EmbeddingSet } from "../embeddings.js";
 import { loadEncoder } from "../encoder/checkpoint.js";
 import { POOLINGS, type Pooling } from "../encoder/vit.js";
 import type { EngineName } from "../engine/engine.js";
 import { embedEvaluation, embedPixels, loadData, pretrainMethod, untrainedEncoder } from "../experiment.js";
-import { METHODS, presetOf } from "../presets.js";
+import { embedWithOnnx, namesOnnx } from "../external.js";
+import { METHODS, presetOf, type Preset } from "../presets.js";
 import { buildIndex, saveIndex } from "../retrieval/hnsw.js";
 import type { Method } from "../trainers/objective.js";
 import { InputError } from "../types.js";
+import { onnxFlags, onnxOptions, type OnnxFlags } from "./onnxFlags.js";
 import {
   answer,
   chooseEngine,
@@ -40,7 +43,7 @@ interface PretrainOptions {
   readonly cache?: string;
 }
 
-interface EmbedOptions {
+interface EmbedOptions extends OnnxFlags {
   readonly encoder: string;
   readonly preset: string;
   readonly data?: string;
@@ -71,9 +74,12 @@ export function addModelCommands(m3ret: Command): void {
     .addOption(engineOption())
     .addOption(jsonOption())
     .action(runPretrain);
-  dataOptions(m3ret.command("embed"))
+  onnxFlags(dataOptions(m3ret.command("embed")))
     .description("embed the evaluation samples of a data set")
-    .requiredOption("--encoder <DIR>", "a folder that pretrain wrote, or random, or pixels")
+    .requiredOption(
+      "--encoder <DIR|FILE.onnx>",
+      "a folder that pretrain wrote, an .onnx file, an entry under encoders in datasets.yaml, random, or pixels",
+    )
     .option("--preset <NAME>", "whose sizes a random encoder has", "default")
     .option("--data <NAME>", "an entry of datasets.yaml, or a folder with a labels.csv (default: the preset's)")
     .addOption(
@@ -95,12 +101,12 @@ async function runPretrain(options: PretrainOptions): Promise<void> {
   const { method, out, seed, resume, steps, saveEvery } = options;
   const preset = presetOf(options.preset);
   requireFolder("--out", out);
+  const engine = await chooseEngine(options.engine); // before the data, which may take minutes
   const result = await stoppable((stopped) =>
     withProgress(async (onProgress) => {
       const dataName = options.data ?? preset.data;
       const { catalog: catalogFile, cache: cacheDir } = options;
       const data = await loadData(dataName, { catalogFile, cacheDir, seed, onProgress });
-      const engine = await chooseEngine(options.engine);
       const total = steps ?? preset[method].steps;
       const run = pretrainMethod(method, preset, data, { engine, folder: out, seed, resume, steps, saveEvery });
       let last: number | null = null;
@@ -145,26 +151,15 @@ async function runEmbed(options: EmbedOptions): Promise<void> {
   const preset = presetOf(options.preset);
   if (!options.out.endsWith(".npz")) throw new InputError(`--out ${options.out}: expected a name that ends in .npz`);
   const named = options.encoder === "random" || options.encoder === "pixels";
-  if (!named && !existsSync(options.encoder)) {
-    throw new InputError(`--encoder ${options.encoder}: expected a folder that pretrain wrote, or random, or pixels`);
+  const onnx = !named && namesOnnx(loadCatalog(options.catalog), options.encoder);
+  if (!named && !onnx && !existsSync(options.encoder)) {
+    throw new InputError(
+      `--encoder ${options.encoder}: expected a folder that pretrain wrote, an .onnx file, an entry under encoders in ` +
+        "datasets.yaml, random or pixels",
+    );
   }
   requireFile("--out", options.out);
-  const loaded = named ? null : loadEncoder(options.encoder);
-  // Another seed is another split: the encoder would be judged on patients that it was trained on.
-  const seed = options.seed ?? Number(loaded?.provenance.seed ?? 7);
-  const set = await withProgress(async (onProgress) => {
-    const dataName = options.data ?? preset.data;
-    const { catalog: catalogFile, cache: cacheDir } = options;
-    const data = await loadData(dataName, { catalogFile, cacheDir, seed, onProgress });
-    if (options.encoder === "pixels") return embedPixels(data)[0].set;
-    const encoder = loaded?.encoder ?? untrainedEncoder(preset, seed);
-    const engine = await chooseEngine(options.engine);
-    const method = String(loaded?.provenance.method ?? "untrained");
-    const pooling = options.pooling ?? (method === "mae" ? "mean" : "cls");
-    const role = loaded ? "trained" : "untrained";
-    const both = await embedEvaluation(method, role, encoder, data, { engine, onProgress });
-    return both.find((one) => one.pooling === pooling && one.variant === "plain")!.set;
-  });
+  const set = onnx ? await embedFile(options, preset) : await embedOurs(options, preset);
   if (set.n === 0) {
     throw new InputError(`${set.meta.data}: expected samples in the splits gallery and query, found none`);
   }
@@ -175,4 +170,34 @@ async function runEmbed(options: EmbedOptions): Promise<void> {
   } else saveEmbeddings(options.out, set);
   const { n, d, meta } = set;
   answer(options.json, { out: options.out, n, d, meta }, () => `${options.out}: ${n} vectors of ${d} numbers`);
+}
+
+/** Vectors of an encoder of this project, or of pixels. */
+async function embedOurs(options: EmbedOptions, preset: Preset): Promise<EmbeddingSet> {
+  const { encoder: from, catalog: catalogFile, cache: cacheDir } = options;
+  const flag = (["size", "mean", "std", "output"] as const).find((name) => options[name] !== undefined);
+  if (flag) throw new InputError(`--${flag}: expected only with an .onnx file, got --encoder ${from}`);
+  const loaded = from === "random" || from === "pixels" ? null : loadEncoder(from);
+  // Another seed is another split: the encoder would be judged on patients that it was trained on.
+  const seed = options.seed ?? Number(loaded?.provenance.seed ?? 7);
+  return withProgress(async (onProgress) => {
+    const data = await loadData(options.data ?? preset.data, { catalogFile, cacheDir, seed, onProgress });
+    if (from === "pixels") return embedPixels(data)[0].set;
+    const encoder = loaded?.encoder ?? untrainedEncoder(preset, seed);
+    const engine = await chooseEngine(options.engine);
+    const method = String(loaded?.provenance.method ?? "untrained");
+    const pooling = options.pooling ?? (method === "mae" ? "mean" : "cls");
+    const role = loaded ? "trained" : "untrained";
+    const both = await embedEvaluation(method, role, encoder, data, { engine, onProgress });
+    return both.find((one) => one.pooling === pooling && one.variant === "plain")!.set;
+  });
+}
+
+/** Vectors of an encoder in an ONNX file. */
+async function embedFile(options: EmbedOptions, preset: Preset): Promise<EmbeddingSet> {
+  const { encoder, data = preset.data, seed, catalog: catalogFile, cache: cacheDir } = options;
+  if (options.pooling) throw new InputError(`--pooling: ${encoder} has pooled already; m3ret export --pooling chooses`);
+  return withProgress((onProgress) =>
+    embedWithOnnx(encoder, data, { catalogFile, cacheDir, seed, onProgress, onnx: onnxOptions(options) }),
+  );
 }

@@ -7,12 +7,15 @@ import { readFile } from "../datasets/read.js";
 import { loadEncoder } from "../encoder/checkpoint.js";
 import { embedVectors } from "../encoder/embed.js";
 import type { Pooling } from "../encoder/vit.js";
-import { entryOf, loadCatalog, unlistedFolder } from "../datasets/catalog.js";
+import { entryOf, loadCatalog, unlistedFolder, type Preprocessing } from "../datasets/catalog.js";
+import { preprocessingFor } from "../encoder/onnxEncoder.js";
+import { namesOnnx, openNamedOnnx } from "../external.js";
 import { Random } from "../random.js";
 import { evaluateRetrieval, type RetrievalReport } from "../retrieval/protocol.js";
 import { loadIndex } from "../retrieval/hnsw.js";
 import { prepareSample } from "../transforms/prepare.js";
-import { InputError, MODALITIES, type Modality, type Split } from "../types.js";
+import { InputError, MODALITIES, type Modality, type Sample, type Split } from "../types.js";
+import { onnxFlags, onnxOptions, type OnnxFlags } from "./onnxFlags.js";
 import { answer, integerList, jsonOption, positiveInteger, wholeNumber } from "./shared.js";
 
 interface EvaluateOptions {
@@ -25,7 +28,7 @@ interface EvaluateOptions {
   readonly json?: boolean;
 }
 
-interface SearchOptions {
+interface SearchOptions extends OnnxFlags {
   readonly index: string;
   readonly image: string;
   readonly k: number;
@@ -48,12 +51,11 @@ export function addRetrievalCommands(m3ret: Command): void {
     .option("--seed <N>", "of the bootstrap", wholeNumber("seed"), 7)
     .addOption(jsonOption())
     .action(runEvaluate);
-  m3ret
-    .command("search")
+  onnxFlags(m3ret.command("search"))
     .description("the gallery items most like an image")
     .requiredOption("--index <FILE>", "an .npz that embed wrote; with --graph, it is searched by HNSW")
     .requiredOption("--image <PATH>", "an image, video or volume, or a folder of DICOM slices")
-    .option("--encoder <DIR>", "the encoder that the index was made with (not needed for pixels)")
+    .option("--encoder <DIR|FILE.onnx>", "the encoder that the index was made with (not needed for pixels)")
     .option("--modality <NAME>", "what the image is, where the file does not say")
     .option("--preprocessing <NAME>", "the data set whose preprocessing applies (default: the index's)", "")
     .option("--catalog <FILE>", "a datasets.yaml of your own")
@@ -114,8 +116,12 @@ async function runSearch(options: SearchOptions): Promise<void> {
   const unlisted = !Object.hasOwn(catalog.datasets, dataName) && existsSync(join(dataName, "labels.csv"));
   const { preprocessing } = unlisted ? unlistedFolder(dataName) : entryOf(catalog, dataName);
   const record = { id: options.image, modality, kind: decoded.kind, group: "", split: "query" as const, labels: {} };
-  const sample = prepareSample(record, decoded, preprocessing);
-  const vector = await vectorOf(sample, index, options);
+  const prepare = (how: Preprocessing) => prepareSample(record, decoded, how);
+  const { encoder = "" } = options;
+  const onnx = index.meta.encoder !== "pixels" && namesOnnx(catalog, encoder);
+  const { sample, vector } = onnx
+    ? await vectorOfFile(prepare, preprocessing, index, options)
+    : await vectorOf(prepare(preprocessing), index, options);
   const query = embeddingSet(vector, [{ ...sample, group: "the image that was asked for" }], "query");
   const { indices, scores } = searcher.search(query, Math.min(options.k, index.n));
   const hits = Array.from(indices, (row, i) => ({
@@ -133,17 +139,50 @@ async function runSearch(options: SearchOptions): Promise<void> {
   );
 }
 
-async function vectorOf(sample: ReturnType<typeof prepareSample>, index: EmbeddingSet, { encoder }: SearchOptions) {
-  if (index.meta.encoder === "pixels") return pixelVector(sample, Math.sqrt(index.d));
+/** A sample and its vector, to look for in the index. */
+interface Wanted {
+  readonly sample: Sample;
+  readonly vector: Float32Array;
+}
+
+/** Throws unless the index was made with this encoder, as far as it says. */
+function requireSame(encoder: string, index: EmbeddingSet, trained: string, method: string, width: number): void {
+  const made = String(index.meta.encoder ?? "");
+  if (made !== "" && made.toLowerCase() !== method.toLowerCase()) {
+    throw new InputError(`--encoder ${encoder}: ${trained}, but the index was made with ${made}`);
+  }
+  if (width !== index.d) {
+    throw new InputError(`--encoder ${encoder}: gives vectors of ${width}, the index holds ${index.d}`);
+  }
+}
+
+async function vectorOf(sample: Sample, index: EmbeddingSet, { encoder }: SearchOptions): Promise<Wanted> {
+  if (index.meta.encoder === "pixels") return { sample, vector: pixelVector(sample, Math.sqrt(index.d)) };
   if (!encoder) throw new InputError("--encoder: expected the folder of the encoder that the index was made with");
   const { encoder: model, provenance } = loadEncoder(encoder);
-  const [made, method] = [String(index.meta.encoder ?? ""), String(provenance.method ?? "")];
-  if (made !== "" && made.toLowerCase() !== method.toLowerCase()) {
-    throw new InputError(`--encoder ${encoder}: trained by ${method}, but the index was made with ${made}`);
-  }
-  if (model.config.width !== index.d) {
-    throw new InputError(`--encoder ${encoder}: gives vectors of ${model.config.width}, the index holds ${index.d}`);
-  }
+  const method = String(provenance.method ?? "");
+  requireSame(encoder, index, `trained by ${method}`, method, model.config.width);
   const pooling = (index.meta.pooling ?? "cls") as Pooling;
-  return (await embedVectors(model, [sample]))[pooling];
+  return { sample, vector: (await embedVectors(model, [sample]))[pooling] };
+}
+
+async function vectorOfFile(
+  prepare: (how: Preprocessing) => Sample,
+  preprocessing: Preprocessing,
+  index: EmbeddingSet,
+  options: SearchOptions,
+): Promise<Wanted> {
+  const encoder = options.encoder!;
+  const model = await openNamedOnnx(loadCatalog(options.catalog), encoder, onnxOptions(options));
+  try {
+    const sample = prepare(preprocessingFor(model.plan, preprocessing));
+    const vector = await model.embed([sample]);
+    const { name, pooling } = model.plan;
+    requireSame(encoder, index, `its name is ${name}`, name, vector.length);
+    const pooled = String(index.meta.pooling ?? pooling);
+    if (pooled !== pooling) throw new InputError(`--encoder ${encoder}: gives ${pooling}, the index holds ${pooled}`);
+    return { sample, vector };
+  } finally {
+    await model.dispose();
+  }
 }

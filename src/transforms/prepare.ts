@@ -139,7 +139,8 @@ export async function prepareAll(
   return { samples, skipped: [...dataset.skipped, ...unreadable] };
 }
 
-async function prepareOne(
+/** Reads and prepares one record; what cannot be read comes back with its reason. */
+export async function prepareOne(
   dataset: Dataset,
   record: DataRecord,
   preprocessing: Preprocessing,

@@ -1,0 +1,127 @@
+/** Pretrained encoders in ONNX files over the data sets of the catalogue. */
+import { existsSync } from "node:fs";
+import { basename } from "node:path";
+import { encoderFile, loadCatalog, type Catalog } from "./datasets/catalog.js";
+import { openDataset } from "./datasets/open.js";
+import { embeddingSet, type EmbeddingSet, type RowNotes } from "./embeddings.js";
+import { openOnnxEncoder, type OnnxEncoder, type OpenOnnxOptions } from "./encoder/embedOnnx.js";
+import { preprocessingFor, type OnnxPlan } from "./encoder/onnxEncoder.js";
+import { defaultCacheDir, type DataOptions } from "./experiment.js";
+import { prepareOne } from "./transforms/prepare.js";
+import { InputError, type Sample, type Split } from "./types.js";
+
+/**
+ * A file, and what is known of it besides: the name is an entry of `encoders` in the catalogue, or a path. Options given
+ * here come before the entry's.
+ */
+function findOnnx(
+  catalog: Catalog,
+  name: string,
+  given: OpenOnnxOptions = {},
+): { path: string; options: OpenOnnxOptions } {
+  const options = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  if (!Object.hasOwn(catalog.encoders, name)) return { path: name, options };
+  const { file, ...entry } = catalog.encoders[name];
+  return { path: encoderFile(catalog, name, { ...entry, file }), options: { name, ...entry, ...options } };
+}
+
+/** True for an entry of `encoders`, and for a file whose name ends in .onnx. */
+export function namesOnnx(catalog: Catalog, name: string): boolean {
+  return Object.hasOwn(catalog.encoders, name) || (/\.onnx$/i.test(name) && existsSync(name));
+}
+
+/** Opens the encoder that a name stands for. */
+export async function openNamedOnnx(catalog: Catalog, name: string, given: OpenOnnxOptions = {}): Promise<OnnxEncoder> {
+  const { path, options } = findOnnx(catalog, name, given);
+  return openOnnxEncoder(path, options);
+}
+
+const AT_ONCE = 16; // samples in memory: 16 volumes of 16 × 224 × 224 are 154 MB
+
+/**
+ * Embeds the gallery and query samples of a data set, a few at a time, with an encoder in an ONNX file. Intensities,
+ * orientation and fit are those of the data set, sizes and standardisation those of the encoder.
+ *
+ * @param encoder an entry of `encoders` in the catalogue, or the path of a file
+ * @returns       gallery rows, then query rows, as `embedEvaluation` has them; `meta.depth` says where vectors are means
+ *                over slices or frames, and `meta.skipped` how many files could not be read
+ * @throws InputError where the encoder or the data cannot be used, in one line
+ */
+export async function embedWithOnnx(
+  encoder: string,
+  data: string,
+  options: DataOptions & { readonly onnx?: OpenOnnxOptions } = {},
+): Promise<EmbeddingSet> {
+  const { onProgress, cacheDir = defaultCacheDir() } = options;
+  const catalog = loadCatalog(options.catalogFile);
+  const model = await openNamedOnnx(catalog, encoder, options.onnx);
+  const seed = options.seed ?? model.plan.seed ?? 7; // as for all other encoders: rows can then be compared
+  try {
+    const dataset = await openDataset(data, { catalog, cacheDir, seed, onProgress });
+    const preprocessing = preprocessingFor(model.plan, dataset.entry.preprocessing);
+    const of = (split: Split) => dataset.records.filter((record) => record.split === split);
+    const records = [...of("gallery"), ...of("query")];
+    const rows: RowNotes[] = [];
+    const splits: Split[] = [];
+    const vectors: Float32Array[] = [];
+    const depths = new Set<number>();
+    let unreadable = "";
+    for (let from = 0; from < records.length; from += AT_ONCE) {
+      const part = records.slice(from, from + AT_ONCE);
+      const read = await Promise.all(part.map((record) => prepareOne(dataset, record, preprocessing)));
+      const samples = read.filter((one): one is Sample => "pixels" in one);
+      read.forEach((one, i) => {
+        if ("pixels" in one) splits.push(part[i].split);
+        else unreadable ||= one.reason;
+      });
+      vectors.push(await model.embed(samples));
+      for (const { id, group, modality, labels, shape } of samples) {
+        rows.push({ id, group, modality, labels });
+        depths.add(shape[1]);
+      }
+      onProgress?.({ label: `embed, ${model.plan.name}`, done: from + part.length, total: records.length });
+    }
+    if (records.length > 0 && rows.length === 0) {
+      throw new InputError(`none of the ${records.length} files of ${data} could be read; the first: ${unreadable}`);
+    }
+    const skipped = records.length - rows.length;
+    const meta = { ...notesOf(model.plan, data, depths), ...(skipped > 0 ? { skipped } : {}) };
+    return embeddingSet(joined(vectors), rows, splits, meta);
+  } finally {
+    await model.dispose();
+  }
+}
+
+function notesOf(
+  { file, name, pooling, size, licence, home }: OnnxPlan,
+  data: string,
+  depths: ReadonlySet<number>,
+): Record<string, string> {
+  const [depth] = size;
+  const [deepest, shallowest] = [Math.max(...depths), Math.min(...depths)];
+  const notes: string[] = [];
+  if (depth === 1 && deepest > 1) {
+    notes.push("volumes and videos: mean of the embeddings of their slices and frames, each seen as an image");
+  }
+  if (depth > 1 && shallowest === 1) notes.push(`images: repeated to ${depth} slices`);
+  return {
+    encoder: name,
+    pooling,
+    data,
+    file: basename(file.path),
+    size: size.join(" x "),
+    licence,
+    home,
+    ...(notes.length > 0 ? { depth: notes.join("; ") } : {}),
+  };
+}
+
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
