@@ -169,6 +169,11 @@ describe("embed with another project's file", () => {
       /^--engine eager: an \.onnx file is run by/,
     ],
     [
+      "a device of another system",
+      ["embed", "--encoder", "image.onnx", "--engine", process.platform === "darwin" ? "directml" : "coreml"],
+      /^engine (directml|coreml): .* has no (DirectML|CoreML) provider/,
+    ],
+    [
       "a mean for a folder",
       ["embed", "--encoder", "run", ...flags],
       /^--mean: expected only with an \.onnx file, got --encoder run$/,

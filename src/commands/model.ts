@@ -197,7 +197,7 @@ async function embedOurs(options: EmbedOptions, preset: Preset): Promise<Embeddi
 async function embedFile(options: EmbedOptions, preset: Preset): Promise<EmbeddingSet> {
   const { encoder, data = preset.data, seed, catalog: catalogFile, cache: cacheDir } = options;
   if (options.pooling) throw new InputError(`--pooling: ${encoder} has pooled already; m3ret export --pooling chooses`);
-  return withProgress((onProgress) =>
-    embedWithOnnx(encoder, data, { catalogFile, cacheDir, seed, onProgress, onnx: onnxOptions(options) }),
-  );
+  const onnx = onnxOptions(options);
+  if (options.engine) await chooseEngine(options.engine); // says in one line what a device lacks
+  return withProgress((onProgress) => embedWithOnnx(encoder, data, { catalogFile, cacheDir, seed, onProgress, onnx }));
 }
