@@ -22,6 +22,7 @@ import type { TensorType } from "./shapes.js";
 import { deviceState, hostState, type StateStore } from "./stateStore.js";
 import { trace } from "./trace.js";
 import { EngineUnavailable } from "./unavailable.js";
+import { cutUpdates, type Update } from "./updates.js";
 import { fitToWebgpu } from "./webgpuGraph.js";
 
 /** What compiling one graph took. */
@@ -51,6 +52,13 @@ interface Compiled {
   readonly session: OrtSession;
 }
 
+/** A training step: what the graph leaves to kernels stands beside it. */
+interface CompiledStep extends Compiled {
+  readonly updates: readonly Update[];
+}
+
+const NOTHING: OrtSession = { inputNames: [], outputNames: [], run: async () => ({}), release: async () => {} };
+
 async function compile(
   runtime: Runtime,
   bucket: string,
@@ -66,7 +74,8 @@ async function compile(
   const graph = onWebgpu ? fitToWebgpu(finished) : finished;
   const lowered = performance.now();
   const onDevice = Object.keys(graph.outputs).filter((name) => onWebgpu && name.startsWith(NEXT_PACK));
-  const session = await createSession(runtime, graph, { ...options, onDevice });
+  // ONNX Runtime takes no graph that computes nothing, as that of a step that hands its state on.
+  const session = graph.nodes.length > 0 ? await createSession(runtime, graph, { ...options, onDevice }) : NOTHING;
   options.onCompile?.({
     bucket,
     kernels: traced.kernels.length,
@@ -140,7 +149,7 @@ function checkType(name: string, expected: TensorType, got: BatchArray | undefin
 /**
  * Runs a step function as one ONNX graph per bucket, compiled when its bucket first comes. All graphs share one state:
  * on WebGPU it stays on the device and only the batch goes there and the outputs come back; for other providers it is
- * in memory, twice.
+ * in memory, and kernels beside the graph update it in place.
  *
  * Nothing falls back by itself. Where a bucket cannot be compiled or run, `step` rejects and the state is as it was: a
  * caller may go on from `state()` with `eagerRunner`, and should say so.
@@ -154,12 +163,12 @@ export async function compiledRunner(
   options: CompileOptions = {},
 ): Promise<Runner> {
   const runtime = await (options.runtime ?? loadRuntime)();
-  const graphs = new Map<string, Promise<Compiled>>();
+  const graphs = new Map<string, Promise<CompiledStep>>();
   /** The packs are laid out for the first graph; later graphs use them as they are. */
   let packs: readonly Pack[] | null = null;
   let store: StateStore | null = null;
 
-  const compiled = (input: StepInput, scalars: Readonly<Record<string, number>>): Promise<Compiled> => {
+  const compiled = (input: StepInput, scalars: Readonly<Record<string, number>>): Promise<CompiledStep> => {
     const shapes = Object.entries(input.arrays).map(([name, { shape }]) => `${name} [${shape}]`);
     const key = JSON.stringify([input.bucket, shapes, input.grids, Object.keys(scalars)]);
     const known = graphs.get(key);
@@ -181,10 +190,15 @@ export async function compiledRunner(
       if (lost.length > 0) throw new Error(`the step leaves out ${lost.join(", ")} of the state`);
       return { ...withPrefix(result.state, NEXT), ...withPrefix(result.outputs, "output/") };
     };
+    let updates: readonly Update[] = [];
     const made = compile(runtime, input.bucket, pure, types, options, (graph) => {
       packs ??= planPacks(graph, Object.keys(initial));
-      return packState(graph, packs);
-    });
+      const packed = packState(graph, packs);
+      if (options.provider === "webgpu") return packed;
+      const cut = cutUpdates(packed);
+      updates = cut.updates;
+      return cut.graph;
+    }).then((ready) => ({ ...ready, updates }));
     graphs.set(key, made);
     return made;
   };
@@ -200,10 +214,11 @@ export async function compiledRunner(
       store ??= storeOf(packs!);
       const batch = mapValues(input.arrays, (of) => toOrt(runtime, of));
       const numbers = mapValues(scalars, (value) => toOrt(runtime, array([], Float32Array.of(value))));
-      const given = { ...store.current(), ...withPrefix(batch, "batch/"), ...withPrefix(numbers, "scalar/") };
       try {
-        const results = await run(ready, input.bucket, given, store.spare());
-        store.advance(results);
+        const targets = store.targets(ready.updates);
+        const given = { ...store.current(), ...withPrefix(batch, "batch/"), ...withPrefix(numbers, "scalar/") };
+        const results = await run(ready, input.bucket, given, targets);
+        store.advance(results, given, ready.updates);
         return mapValues(under(results, "output/"), (value) => (value.data as Float32Array)[0]);
       } catch (error) {
         await store.hold();

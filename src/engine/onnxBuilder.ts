@@ -173,7 +173,7 @@ export class GraphBuilder {
     return this.node("Transpose", [x], { shape, dtype }, { perm: order });
   }
 
-  /** ReduceSum, ReduceMean, ReduceMax or ReduceMin over axes; no axes change nothing. */
+  /** ReduceSum, ReduceMean, ReduceMax or ReduceMin over axes; no axes change nothing. A sum of squares is one node. */
   reduce(op: string, x: Name, axes: readonly number[], keepDims: boolean): Name {
     const { shape: before, dtype } = this.type(x);
     const shape = keepDims
@@ -185,6 +185,10 @@ export class GraphBuilder {
       return this.splat(shape, op === "ReduceSum" ? value * count : value);
     }
     if (axes.every((axis) => before[axis] === 1)) return this.reshape(x, shape);
+    const from = this.#producers.get(x);
+    if (op === "ReduceSum" && from?.op === "Mul" && from.inputs[0] === from.inputs[1]) {
+      return this.reduce("ReduceSumSquare", from.inputs[0], axes, keepDims);
+    }
     return this.node(op, [x, this.ints(axes)], { shape, dtype }, { keepdims: keepDims ? 1 : 0 });
   }
 

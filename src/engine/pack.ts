@@ -128,8 +128,14 @@ export function planPacks(graph: OnnxGraph, names: readonly string[]): Pack[] {
   return packs;
 }
 
+/** What a pack is in a graph: a row of all its numbers, or an array that is alone, as it is. */
+export function packShape(pack: Pack, shapeOf: (name: string) => readonly number[]): readonly number[] {
+  if (pack.length === 1) return shapeOf(pack[0]);
+  return [pack.reduce((sum, name) => sum + sizeOf(shapeOf(name)), 0)];
+}
+
 /**
- * The same graph over packs: inputs `pack/i` and outputs `pack'/i`, flat, instead of the arrays' own. It is right for
+ * The same graph over packs: inputs `pack/i` and outputs `pack'/i`, of `packShape`, instead of the arrays' own. It is right for
  * any packs, and fast for those that `planPacks` made of this graph or one like it.
  */
 export function packState(graph: OnnxGraph, packs: readonly Pack[]): OnnxGraph {
@@ -156,9 +162,9 @@ export function packState(graph: OnnxGraph, packs: readonly Pack[]): OnnxGraph {
   };
 
   packs.forEach((pack, i) => {
-    const sizes = pack.map((name) => sizeOf(view.shape(NEXT + name)));
-    const total = sizes.reduce((sum, size) => sum + size, 0);
-    const type: OnnxType = { shape: [total], dtype: "float32" };
+    const shapeOf = (name: string) => view.shape(NEXT + name);
+    const sizes = pack.map((name) => sizeOf(shapeOf(name)));
+    const type: OnnxType = { shape: packShape(pack, shapeOf), dtype: "float32" };
     const [input, output] = [`${PACK}${i}`, `${NEXT_PACK}${i}`];
     for (const name of pack) {
       delete inputs[STATE + name];
@@ -169,20 +175,22 @@ export function packState(graph: OnnxGraph, packs: readonly Pack[]): OnnxGraph {
     types.set(input, type);
     types.set(output, type);
     at.set(pack.map((name) => STATE + name).join("\n"), input);
-    // Every member by its old name, for what reads it alone; what nothing reads is left out in the end.
-    const parts = pack.map((name) => (pack.length === 1 ? input : `${input} ${name}`));
-    if (pack.length > 1) {
-      add(before, "Split", [input, ints(sizes)], Object.fromEntries(parts.map((part, j) => [part, [sizes[j]]])), 0);
+    if (pack.length === 1) {
+      add(before, "Identity", [input], { [STATE + pack[0]]: [...type.shape] });
+      return;
     }
+    // Every member by its old name, for what reads it alone; what nothing reads is left out in the end.
+    const parts = pack.map((name) => `${input} ${name}`);
+    add(before, "Split", [input, ints(sizes)], Object.fromEntries(parts.map((part, j) => [part, [sizes[j]]])), 0);
     pack.forEach((name, j) => {
-      const shape = view.shape(NEXT + name);
-      add(before, "Reshape", [parts[j], ints(shape)], { [STATE + name]: [...shape] });
+      add(before, "Reshape", [parts[j], ints(shapeOf(name))], { [STATE + name]: [...shapeOf(name)] });
     });
   });
 
   const flat = new Map<string, string>();
-  /** The flat tensor of values side by side: computed at once where they are computed alike. */
+  /** The flat tensor of values side by side: computed at once where they are computed alike. One is left as it is. */
   const join = (values: readonly string[]): string => {
+    if (values.length === 1) return values[0];
     const key = values.join("\n");
     const known = flat.get(key) ?? at.get(key);
     if (known !== undefined) return known;
@@ -210,13 +218,12 @@ export function packState(graph: OnnxGraph, packs: readonly Pack[]): OnnxGraph {
       add(after, "Reshape", [value, ints([sizes[i]])], { [row]: [sizes[i]] });
       return row;
     });
-    if (rows.length === 1) add(after, "Identity", rows, { [name]: [total] });
-    else add(after, "Concat", rows, { [name]: [total] }, 0);
+    add(after, "Concat", rows, { [name]: [total] }, 0);
     return name;
   };
   packs.forEach((pack, i) => {
-    const total = types.get(`${NEXT_PACK}${i}`)!.shape as number[];
-    add(after, "Identity", [join(pack.map((name) => view.root(NEXT + name)))], { [`${NEXT_PACK}${i}`]: total });
+    const shape = [...types.get(`${NEXT_PACK}${i}`)!.shape];
+    add(after, "Identity", [join(pack.map((name) => view.root(NEXT + name)))], { [`${NEXT_PACK}${i}`]: shape });
   });
   return nameOutputs(removeDead({ inputs, outputs, constants, types, nodes: [...before, ...graph.nodes, ...after] }));
 }

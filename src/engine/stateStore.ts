@@ -1,9 +1,11 @@
-/** Where a training state lies between two steps: in memory, twice, or on the device that computes. */
+/** Where a training state lies between two steps: in memory, or on the device that computes. */
 import { array, mapValues, under, withPrefix, type Array32, type NamedArrays } from "./arrays.js";
 import type { OnnxGraph, OnnxNode, OnnxType } from "./onnx.js";
-import { NEXT_PACK, PACK, type Pack } from "./pack.js";
+import { NEXT_PACK, PACK, packShape, type Pack } from "./pack.js";
 import { plainReason, toOrt, type OrtSession, type OrtTensor, type Runtime } from "./runtime.js";
 import { EngineUnavailable } from "./unavailable.js";
+import { kernelOf, type Kernel } from "./updateKernel.js";
+import type { Update } from "./updates.js";
 
 type Tensors = Readonly<Record<string, OrtTensor>>;
 
@@ -11,10 +13,10 @@ type Tensors = Readonly<Record<string, OrtTensor>>;
 export interface StateStore {
   /** The state by the names of a graph's inputs. */
   current(): Tensors;
-  /** Where the next state is written, by the names of a graph's outputs; empty where the runtime makes its outputs. */
-  spare(): Tensors;
-  /** Makes what a step has written the state. */
-  advance(results: Tensors): void;
+  /** Where a graph writes, by the names of its outputs; empty where the runtime makes its outputs. */
+  targets(updates: readonly Update[]): Tensors;
+  /** Makes the state what a step has computed. `given` are the step's inputs. */
+  advance(results: Tensors, given: Tensors, updates: readonly Update[]): void;
   /** After a step that failed: the state is as it was, and stays readable whatever becomes of the device. */
   hold(): Promise<void>;
   /** Copies, in the order and the shapes of the initial state. */
@@ -52,23 +54,129 @@ function unflatten(
   return mapValues(initial, ({ shape }, name) => array(shape, found.get(name)));
 }
 
-function tensorsOver(runtime: Runtime, prefix: string, flats: readonly Float32Array[]): Tensors {
-  return Object.fromEntries(flats.map((flat, i) => [`${prefix}${i}`, toOrt(runtime, array([flat.length], flat))]));
+/** What the packs are in a graph. */
+function shapesOf(initial: NamedArrays, packs: readonly Pack[]): (readonly number[])[] {
+  return packs.map((pack) => packShape(pack, (name) => initial[name].shape));
 }
 
-/** In memory, kept twice: a step reads one copy and writes the other, so nothing is allocated from step to step. */
+function tensorsOver(
+  runtime: Runtime,
+  prefix: string,
+  flats: readonly Float32Array[],
+  shapes: readonly (readonly number[])[],
+): Tensors {
+  return Object.fromEntries(flats.map((flat, i) => [`${prefix}${i}`, toOrt(runtime, array(shapes[i], flat))]));
+}
+
+/** A run of floats in one of the memories. */
+interface Slot {
+  readonly memory: WebAssembly.Memory;
+  readonly offset: number;
+  readonly size: number;
+}
+
+const PAGE = 65_536;
+/** Bytes of one memory; WebAssembly could address four times as much. */
+const MEMORY_LIMIT = 2 ** 30;
+
+/**
+ * In memory, changed in place: after a step the updates' kernels read the gradients that the graph has written beside
+ * the state. WebAssembly needs both in its own memory, and ONNX Runtime reads and writes there as anywhere.
+ */
 export function hostState(runtime: Runtime, initial: NamedArrays, packs: readonly Pack[]): StateStore {
-  let now = flatten(initial, packs);
-  let next = now.map((flat) => new Float32Array(flat.length));
+  const memories: { memory: WebAssembly.Memory; used: number }[] = [];
+  const slots = new Map<string, Slot>();
+  const tensors = new Map<Slot, { buffer: ArrayBuffer; tensor: OrtTensor }>();
+  const flats = flatten(initial, packs);
+  const shapes = shapesOf(initial, packs);
+
+  const padded = (size: number) => Math.ceil(size / 16) * 64; // bytes, in whole cache lines
+  /** Room for arrays that one kernel reads: side by side in one memory. */
+  const reserve = (sizes: readonly number[], wanted?: WebAssembly.Memory): Slot[] => {
+    const bytes = sizes.reduce((sum, size) => sum + padded(size), 0);
+    const fits = memories.find(({ memory, used }) => (wanted ? memory === wanted : used + bytes <= MEMORY_LIMIT));
+    const home = fits ?? { memory: new WebAssembly.Memory({ initial: 1, maximum: PAGE }), used: 0 };
+    if (!fits) memories.push(home);
+    const { memory } = home;
+    const missing = Math.ceil((home.used + bytes - memory.buffer.byteLength) / PAGE);
+    if (missing > 0) memory.grow(missing);
+    return sizes.map((size) => {
+      const offset = home.used;
+      home.used += padded(size);
+      return { memory, offset, size };
+    });
+  };
+  const floats = ({ memory, offset, size }: Slot) => new Float32Array(memory.buffer, offset, size);
+  /** Growing a memory moves it: a tensor is good for the buffer it was made over. */
+  const tensorOf = (slot: Slot, shape: readonly number[]): OrtTensor => {
+    const known = tensors.get(slot);
+    if (known?.buffer === slot.memory.buffer && String(known.tensor.dims) === String(shape)) return known.tensor;
+    const tensor = toOrt(runtime, array(shape, floats(slot)));
+    tensors.set(slot, { buffer: slot.memory.buffer as ArrayBuffer, tensor });
+    return tensor;
+  };
+
+  interface Bound {
+    readonly update: Update;
+    readonly slots: readonly Slot[];
+    readonly kernel: Kernel;
+  }
+  const bound = new Map<readonly Update[], readonly Bound[]>();
+  /** Gradients are written where those of another graph were: by the pack that they are for, and their number. */
+  const scratch = new Map<string, Slot>();
+  const bind = (updates: readonly Update[]): readonly Bound[] => {
+    const known = bound.get(updates);
+    if (known) return known;
+    const made = updates.map((update): Bound => {
+      const { arrays, size } = update;
+      const states = arrays.filter((name) => name.startsWith(PACK));
+      if (!slots.has(states[0])) {
+        reserve(states.map(() => size)).forEach((slot, i) => {
+          slots.set(states[i], slot);
+          floats(slot).set(flats[Number(states[i].slice(PACK.length))]);
+        });
+      }
+      const { memory } = slots.get(states[0])!;
+      let count = 0;
+      const own = arrays.map((name): Slot => {
+        const state = slots.get(name);
+        if (state) return state;
+        const key = `${states[0]} ${count++}`;
+        const slot = scratch.get(key) ?? reserve([size], memory)[0];
+        scratch.set(key, slot);
+        return slot;
+      });
+      if (own.some((slot) => slot.memory !== memory))
+        throw new Error("the steps of a run update their state differently");
+      return { update, slots: own, kernel: kernelOf(update.formula, memory) };
+    });
+    bound.set(updates, made);
+    return made;
+  };
+
   return {
-    current: () => tensorsOver(runtime, PACK, now),
-    spare: () => tensorsOver(runtime, NEXT_PACK, next),
-    advance: () => {
-      [now, next] = [next, now];
+    current: () =>
+      Object.fromEntries(shapes.map((shape, i) => [`${PACK}${i}`, tensorOf(slots.get(`${PACK}${i}`)!, shape)])),
+    targets: (updates) =>
+      Object.fromEntries(
+        bind(updates).flatMap(({ update: { arrays, shapes }, slots: own }) =>
+          arrays.flatMap((name, i) => (slots.has(name) ? [] : [[name, tensorOf(own[i], shapes[i])] as const])),
+        ),
+      ),
+    advance: (results, given, updates) => {
+      const number = (scalar: number | string) =>
+        typeof scalar === "number" ? scalar : ((results[scalar] ?? given[scalar]).data as Float32Array)[0];
+      for (const { update, slots: own, kernel } of bind(updates)) {
+        kernel(padded(update.size), ...own.map(({ offset }) => offset), ...update.scalars.map(number));
+      }
     },
     hold: async () => {},
-    unpacked: async () => unflatten(initial, packs, now),
-    dispose: () => {},
+    unpacked: async () => {
+      const now = packs.map((_, i) => slots.get(`${PACK}${i}`));
+      const copies = now.map((slot, i) => (slot ? floats(slot) : flats[i]));
+      return unflatten(initial, packs, copies);
+    },
+    dispose: () => {}, // the state stays readable; the memories go with the store
   };
 }
 
@@ -84,16 +192,16 @@ export function deviceState(
   packs: readonly Pack[],
   open: (graph: OnnxGraph) => Promise<OrtSession>,
 ): StateStore {
-  const sizes = packs.map((pack) => pack.reduce((sum, name) => sum + initial[name].data.length, 0));
-  let now: Tensors = tensorsOver(runtime, PACK, flatten(initial, packs)); // the first step uploads them
+  const shapes = shapesOf(initial, packs);
+  let now: Tensors = tensorsOver(runtime, PACK, flatten(initial, packs), shapes); // the first step uploads them
   let reader: Promise<OrtSession> | null = null;
 
   const home = async (): Promise<Float32Array[]> => {
     const away = Object.values(now).some(({ location }) => location !== "cpu");
     if (!away) return packs.map((_, i) => now[`${PACK}${i}`].data as Float32Array);
     try {
-      reader ??= open(copyGraph(sizes));
-      const fetches = Object.fromEntries(sizes.map((_, i) => [`${NEXT_PACK}${i}`, null]));
+      reader ??= open(copyGraph(shapes));
+      const fetches = Object.fromEntries(shapes.map((_, i) => [`${NEXT_PACK}${i}`, null]));
       const read = await (await reader).run(now, fetches);
       return packs.map((_, i) => read[`${NEXT_PACK}${i}`].data as Float32Array);
     } catch (error) {
@@ -112,9 +220,9 @@ export function deviceState(
   };
   return {
     current: () => now,
-    spare: () => ({}),
+    targets: () => ({}),
     advance: (results) => replace(withPrefix(under(results, NEXT_PACK), PACK)),
-    hold: async () => replace(tensorsOver(runtime, PACK, await home())),
+    hold: async () => replace(tensorsOver(runtime, PACK, await home(), shapes)),
     unpacked: async () => unflatten(initial, packs, await home()),
     dispose: () => {
       free(now);
@@ -127,11 +235,11 @@ export function deviceState(
 }
 
 /** `pack'/i` is `pack/i`. */
-function copyGraph(sizes: readonly number[]): OnnxGraph {
+function copyGraph(shapes: readonly (readonly number[])[]): OnnxGraph {
   const types = new Map<string, OnnxType>();
-  const nodes = sizes.map((size, i): OnnxNode => {
+  const nodes = shapes.map((shape, i): OnnxNode => {
     const [input, output] = [`${PACK}${i}`, `${NEXT_PACK}${i}`];
-    for (const name of [input, output]) types.set(name, { shape: [size], dtype: "float32" });
+    for (const name of [input, output]) types.set(name, { shape, dtype: "float32" });
     return { op: "Identity", domain: "", inputs: [input], outputs: [output], attributes: {} };
   });
   const named = (prefix: string) => Object.fromEntries([...types].filter(([name]) => name.startsWith(prefix)));

@@ -114,9 +114,9 @@ export function reconstruct(
   const tokens = tf.add(tf.concat([visible, repeatRows(d.mask_token, b, n - v)], 1), codes(decoder.width, 0, n));
   const t = n + 1;
   const h = tf.reshape(tf.concat([cls, tokens], 1), [b * t, decoder.width]);
-  const out = layerNorm(transformer(d, h, { b, t, ...decoder }), d["norm.weight"], d["norm.bias"]);
-  const asked = tf.slice(tf.reshape(out, [b, t, decoder.width]), [0, 1 + v, 0], [b, n - v, decoder.width]);
-  const flat = linear(tf.reshape(asked, [b * (n - v), decoder.width]), d["pred.weight"], d["pred.bias"]);
+  const asked = { from: 1 + v, count: n - v };
+  const out = layerNorm(transformer(d, h, { b, t, ...decoder }, asked), d["norm.weight"], d["norm.bias"]);
+  const flat = linear(out, d["pred.weight"], d["pred.bias"]);
   return tf.reshape(flat, [b, n - v, patchSize(config)]);
 }
 

@@ -7,7 +7,7 @@ import { under, withPrefix, type NamedArrays, type NamedTensors } from "../engin
 import { gelu, linear, logDet, matMul, transposeLast, unitRows } from "../engine/ops.js";
 import type { EncoderConfig } from "../encoder/config.js";
 import { sineCosine3d } from "../encoder/positions.js";
-import { encode, initEncoder, initLinear, pool } from "../encoder/vit.js";
+import { CLS_ALONE, encode, initEncoder, initLinear, pool } from "../encoder/vit.js";
 import type { Random } from "../random.js";
 import type { MultiCropSpec } from "../transforms/views.js";
 import { sizeOf } from "../types.js";
@@ -194,7 +194,7 @@ export function simdino(options: SimdinoOptions): Objective {
       const see = (of: NamedTensors, name: "globals" | "locals") => {
         const grid = grids[name];
         const positions = tf.tensor(sineCosine3d(grid, encoder.width), [sizeOf(grid), encoder.width]);
-        const tokens = encode(under(of, "encoder/"), encoder, batch[name], positions);
+        const tokens = encode(under(of, "encoder/"), encoder, batch[name], positions, CLS_ALONE);
         return stack(project(under(of, "head/"), pool(tokens, "cls")));
       };
       const student = batch.locals
