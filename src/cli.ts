@@ -2,7 +2,9 @@
 /** The command line: arguments in, the library's functions called, one line per mistake. */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
+import { addBench } from "./commands/bench.js";
 import { addDataCommands } from "./commands/data.js";
+import { addEngines } from "./commands/engines.js";
 import { addExport } from "./commands/export.js";
 import { addModelCommands } from "./commands/model.js";
 import { addReproduce } from "./commands/reproduce.js";
@@ -23,7 +25,16 @@ function program(): Command {
     .showHelpAfterError("(m3ret --help lists the commands)")
     .exitOverride()
     .configureOutput({ writeErr: () => {} });
-  for (const add of [addDataCommands, addModelCommands, addExport, addRetrievalCommands, addReproduce]) add(m3ret);
+  for (const add of [
+    addDataCommands,
+    addModelCommands,
+    addExport,
+    addRetrievalCommands,
+    addReproduce,
+    addEngines,
+    addBench,
+  ])
+    add(m3ret);
   for (const command of m3ret.commands) command.exitOverride().configureOutput({ writeErr: () => {} });
   return m3ret;
 }

@@ -21,7 +21,7 @@ export { multiCrop, singleCrop, standardise } from "./transforms/views.js";
 // encoder
 export { loadEncoder, saveEncoder } from "./encoder/checkpoint.js";
 export { encoderConfig, PRESETS } from "./encoder/config.js";
-export { embedVectors } from "./encoder/embed.js";
+export { embedTokens, embedVectors } from "./encoder/embed.js";
 export { openOnnxEncoder } from "./encoder/embedOnnx.js";
 export { exportEncoder } from "./encoder/export.js";
 export { sineCosine3d } from "./encoder/positions.js";
@@ -29,12 +29,25 @@ export { initEncoder } from "./encoder/vit.js";
 export type { Encoder, Pooling } from "./encoder/vit.js";
 export { startBackend } from "./engine/backend.js";
 export { startEngine } from "./engine/engine.js";
+export type { Engine, EngineName } from "./engine/engine.js";
+export { matMul } from "./engine/ops.js";
+export type { Runner, StepInput } from "./engine/runner.js";
 
 // trainers
-export { train, trainedEncoder } from "./trainers/loop.js";
-export { mae, maeLoss } from "./trainers/mae.js";
+export { initState, stepFunction, train, trainedEncoder } from "./trainers/loop.js";
+export { decoderFor, mae, maeLoss } from "./trainers/mae.js";
+export type { Objective } from "./trainers/objective.js";
 export { pretrain, readLog } from "./trainers/pretrain.js";
-export { codingRate, collapseWarning, expansionLimits, simdino, simdinoLoss } from "./trainers/simdino.js";
+export {
+  codingRate,
+  collapseWarning,
+  expansionLimits,
+  headFor,
+  PUBLISHED_CODING_RATE,
+  simdino,
+  simdinoLoss,
+} from "./trainers/simdino.js";
+export { stepScalars } from "./trainers/step.js";
 
 // embeddings and retrieval
 export {

@@ -39,7 +39,7 @@ export async function embedVectors(
       const full = Array.from({ length: b }, (_, i) => samples[of[i] ?? of[0]].pixels);
       return { patches: stackTokens(full, size, encoder.config) };
     };
-    const f = await prepare((inputs) => bothPoolings(encoder, inputs, tokenGrid(size, encoder.config)), tokensOf(rows));
+    const f = await prepare(embedTokens(encoder, tokenGrid(size, encoder.config)), tokensOf(rows));
     for (let from = 0; from < rows.length; from += b) {
       const part = rows.slice(from, from + b);
       const vectors = await f.run(tokensOf(part));
@@ -54,11 +54,16 @@ export async function embedVectors(
   return out;
 }
 
-/** The encoder's parameters become constants of the graph: a frozen encoder does not change. */
-function bothPoolings({ config, params }: Encoder, { patches }: NamedTensors, grid: Shape3): NamedTensors {
-  const positions = tf.tensor(sineCosine3d(grid, config.width), [sizeOf(grid), config.width]);
-  const tokens = encode(toTensors(params), config, patches, positions);
-  return { cls: pool(tokens, "cls"), mean: pool(tokens, "mean") };
+/**
+ * Both poolings as a function of `patches`, for `Engine.prepare`. The encoder's parameters become constants of the graph:
+ * a frozen encoder does not change.
+ */
+export function embedTokens({ config, params }: Encoder, grid: Shape3) {
+  return ({ patches }: NamedTensors): NamedTensors => {
+    const positions = tf.tensor(sineCosine3d(grid, config.width), [sizeOf(grid), config.width]);
+    const tokens = encode(toTensors(params), config, patches, positions);
+    return { cls: pool(tokens, "cls"), mean: pool(tokens, "mean") };
+  };
 }
 
 /** Row numbers of samples, those of one shape together. */
