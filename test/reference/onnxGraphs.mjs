@@ -32,7 +32,10 @@ const files = [
   ["volume-mean", { size: [5, 8, 8], pooling: "mean" }],
 ];
 for (const [name, options] of files) {
-  exportEncoder(join(folder, "run"), join(folder, `encoder-${name}.onnx`), { ...options, catalogFile: "datasets.yaml" });
+  exportEncoder(join(folder, "run"), join(folder, `encoder-${name}.onnx`), {
+    ...options,
+    catalogFile: "datasets.yaml",
+  });
 }
 
 const size = { image: [1, 16, 16], video: [4, 16, 16], volume: [4, 16, 16] };
