@@ -25,6 +25,8 @@ export interface Dataset {
   readonly name: string;
   readonly records: readonly DataRecord[];
   readonly skipped: readonly SkippedFile[];
+  /** Where it is given, a record is the file `id` below this folder, and any thread can read it (`readRecord`). */
+  readonly root?: string;
 
   /** The pixels in stored units. Throws an `InputError` that names the file if it can no longer be read. */
   read(record: DataRecord): Promise<Decoded>;

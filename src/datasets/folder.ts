@@ -69,8 +69,14 @@ export function openFolder(root: string, options: FolderOptions): Dataset {
     name: options.name,
     records,
     skipped,
-    read: async (record: DataRecord): Promise<Decoded> => readFile(join(root, record.id)),
+    root,
+    read: readRecord(root),
   };
+}
+
+/** Reads records of the folder `root`. */
+export function readRecord(root: string): (record: DataRecord) => Promise<Decoded> {
+  return async ({ id }) => readFile(join(root, id));
 }
 
 const stratumOf = (row: Row): string => `${row.modality}/${row.labels.class}`;

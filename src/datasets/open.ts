@@ -39,6 +39,7 @@ export async function openDataset(name: string, options: OpenOptions): Promise<O
     name: dataset.name,
     records: dataset.records,
     skipped: dataset.skipped,
+    root: dataset.root,
     entry,
     read: (record) => dataset.read(record),
   };

@@ -7,6 +7,7 @@ import type { Decoded, Modality, OnProgress, Sample, Shape3, Shape4, Split } fro
 import { onGrey } from "./crop.js";
 import { clip, invert, scaleIntensity } from "./intensity.js";
 import { reorient } from "./orient.js";
+import { CORES, prepareInWorkers, worthWorkers, type Prepared } from "./prepareWorkers.js";
 import { fitTo, resample } from "./resize.js";
 
 /** Pixels on their way, with the distance between their centres. */
@@ -83,8 +84,13 @@ function pickFrames(raw: Raw, count: number): Raw {
 function ruleFor(modality: Modality, decoded: Decoded, { intensity }: Preprocessing): IntensityRule {
   if (decoded.dtype !== "uint8") return intensity[modality];
   // A header may rescale 8 stored bits to Hounsfield units: then they are not shades of grey.
-  const isShades = decoded.pixels.every((x) => x >= 0 && x <= 255);
-  return isShades ? intensity.uint8 : intensity[modality];
+  return areShades(decoded.pixels) ? intensity.uint8 : intensity[modality];
+}
+
+/** A plain loop: `every` takes ten times as long, a third of reading a folder of pictures. */
+function areShades(pixels: Float32Array): boolean {
+  for (let i = 0; i < pixels.length; i++) if (!(pixels[i] >= 0 && pixels[i] <= 255)) return false;
+  return true;
 }
 
 function repeatThrice(plane: Float32Array): Float32Array {
@@ -97,18 +103,20 @@ export interface PrepareOptions {
   /** At most this many records, spread evenly over the list. */
   readonly limit?: number;
   readonly onProgress?: OnProgress;
+  /** Worker threads for the files of a folder, 0 for none; by default one a core, once there is work for seconds. */
+  readonly workers?: number;
 }
 
 const AT_ONCE = 4; // reading waits for disks and decoders; more would only hold more pixels in memory
 
 /**
- * Reads and prepares records, in their order. A file that cannot be decoded is left out and named in `skipped`, after
+ * Reads and prepares records, in their order; files of a folder on all cores, with the same result. A file that cannot be decoded is left out and named in `skipped`, after
  * those that the data set had skipped itself. Throws an `InputError` where nothing at all could be read.
  */
 export async function prepareAll(
   dataset: Dataset,
   preprocessing: Preprocessing,
-  { splits, modalities, limit = Infinity, onProgress }: PrepareOptions = {},
+  { splits, modalities, limit = Infinity, onProgress, workers }: PrepareOptions = {},
 ): Promise<{ samples: Sample[]; skipped: SkippedFile[] }> {
   const wanted = dataset.records.filter(
     ({ split, modality }) => (splits?.includes(split) ?? true) && (modalities?.includes(modality) ?? true),
@@ -117,17 +125,27 @@ export async function prepareAll(
   const records = Array.from({ length: count }, (_, i) => wanted[Math.floor((i * wanted.length) / count)]);
 
   const results = new Array<Sample | SkippedFile>(count);
-  let next = 0;
   let done = 0;
+  const keep = ({ index, result }: Prepared): void => {
+    results[index] = result;
+    done++;
+    onProgress?.({ label: `prepare ${dataset.name}`, done, total: count, note: records[index].modality });
+  };
+  const began = performance.now();
+  const enough = (): boolean => workers === undefined && worthWorkers(dataset, performance.now() - began, done, count);
+  let next = 0;
   const work = async (): Promise<void> => {
-    while (next < count) {
-      const i = next++;
-      results[i] = await prepareOne(dataset, records[i], preprocessing);
-      done++;
-      onProgress?.({ label: `prepare ${dataset.name}`, done, total: count, note: records[i].modality });
+    while (next < count && !enough()) {
+      const index = next++;
+      keep({ index, result: await prepareOne(dataset, records[index], preprocessing) });
     }
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  if (!workers) await Promise.all(Array.from({ length: AT_ONCE }, work));
+  if (next < count) {
+    const { root } = dataset;
+    if (root === undefined) throw new Error(`${dataset.name}: worker threads read files of a folder, and it is none`);
+    await prepareInWorkers({ root, preprocessing, records, first: next, workers: workers ?? CORES }, keep);
+  }
 
   const samples = results.filter((result): result is Sample => "pixels" in result);
   const unreadable = results.filter((result): result is SkippedFile => "reason" in result);
@@ -141,7 +159,7 @@ export async function prepareAll(
 
 /** Reads and prepares one record; what cannot be read comes back with its reason. */
 export async function prepareOne(
-  dataset: Dataset,
+  dataset: Pick<Dataset, "read">,
   record: DataRecord,
   preprocessing: Preprocessing,
 ): Promise<Sample | SkippedFile> {
