@@ -1,7 +1,7 @@
 /** How fast this machine multiplies matrices: what no step can beat. */
-import { matMul, startEngine, type Engine } from "m3ret";
-import { startPeer, type Peer } from "./peer.js";
-import { ratio, surroundings, type BenchCase, type BenchOptions, type BenchReport } from "./report.js";
+import { matMul, type BenchOptions, type BenchReport, type Engine } from "m3ret";
+import type { Peer } from "./parts/peer.js";
+import { ratio, runPlan, type Sides } from "./parts/report.js";
 
 /** Rows, inner extent and columns: a square, and the products of ViT-S at 1,040 tokens. */
 const SHAPES = [
@@ -38,30 +38,28 @@ async function peerGflops(peer: Peer, [m, k, n]: Shape): Promise<number> {
   return (2 * m * k * n) / best / 1e9;
 }
 
-/** GFLOPS of the square product on both sides. */
-export async function gemmPeak(engine: Engine, peer: Peer | null): Promise<{ ours: number; peer: number | null }> {
-  return { ours: await ourGflops(engine, SHAPES[0]), peer: peer && (await peerGflops(peer, SHAPES[0])) };
+/** GFLOPS of the square product by the faster side. */
+export async function gemmPeak({ engine, peer }: Sides): Promise<number> {
+  return Math.max(await ourGflops(engine, SHAPES[0]), peer ? await peerGflops(peer, SHAPES[0]) : 0);
 }
 
-export async function bench({ only = "", onCase }: BenchOptions): Promise<BenchReport> {
-  const engine = await startEngine();
-  const peer = await startPeer();
-  const found = "absent" in peer ? null : peer;
-  const chosen = SHAPES.filter((shape) => shape.join(" x ").includes(only));
-  const cases: BenchCase[] = [];
-  for (const shape of chosen) {
-    onCase?.(cases.length, chosen.length, shape.join(" x "));
-    const ours = await ourGflops(engine, shape);
-    const theirs = found && (await peerGflops(found, shape));
-    const time = (rate: number) => 1 / rate;
-    cases.push({
-      case: shape.join(" x "),
-      ours: Math.round(ours),
-      peer: theirs && Math.round(theirs),
-      unit: "GFLOPS",
-      ratio: ratio(time(ours), theirs && time(theirs)),
-    });
-  }
-  found?.stop();
-  return { name: "gemm", cases, ...surroundings(engine, peer) };
+export function bench(options: BenchOptions): Promise<BenchReport> {
+  return runPlan(
+    {
+      name: "gemm",
+      cases: SHAPES,
+      nameOf: (shape) => shape.join(" x "),
+      async measure(shape, { engine, peer }) {
+        const ours = await ourGflops(engine, shape);
+        const theirs = peer && (await peerGflops(peer, shape));
+        return {
+          ours: Math.round(ours),
+          peer: theirs && Math.round(theirs),
+          unit: "GFLOPS",
+          ratio: ratio(1 / ours, theirs && 1 / theirs),
+        };
+      },
+    },
+    options,
+  );
 }

@@ -95,3 +95,31 @@ export interface Progress {
 }
 
 export type OnProgress = (progress: Progress) => void;
+
+/** One line of a benchmark. Times and rates are of the fastest round: what disturbs a machine only makes it slower. */
+export interface BenchCase {
+  readonly case: string;
+  readonly ours: number;
+  /** Null where the peer is not there. */
+  readonly peer: number | null;
+  readonly unit: string;
+  /** Above 1, we are ahead. */
+  readonly ratio: number | null;
+  readonly [more: string]: number | string | null;
+}
+
+/** What `m3ret bench` answers. */
+export interface BenchReport {
+  readonly name: string;
+  readonly cases: readonly BenchCase[];
+  readonly machine: Readonly<Record<string, number | string>>;
+  /** Why there is no peer, where there is none. */
+  readonly note?: string;
+}
+
+export interface BenchOptions {
+  /** Only cases whose name contains this. */
+  readonly only?: string;
+  readonly rounds?: number;
+  readonly onCase?: (done: number, total: number, name: string) => void;
+}

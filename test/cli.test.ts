@@ -135,6 +135,15 @@ describe.concurrent("bad input ends with 2 and one line that says", () => {
       args: ["reproduce", "--preset", "huge"],
       says: 'unknown preset "huge"; expected one of smoke, default, paper',
     },
+    "which benchmarks there are": {
+      args: ["bench", "speed"],
+      says: 'unknown benchmark "speed"; expected one of embed, gemm, step',
+    },
+    "that no case of a benchmark is meant": {
+      args: ["bench", "embed", "--only", "ViT-H"],
+      env: { M3RET_PYTHON: "no-python-of-this-name" },
+      says: "--only ViT-H: no case of embed has that in its name",
+    },
     "which methods there are": {
       args: ["pretrain", "--method", "dino", "--out", "out"],
       says: /argument 'dino' is invalid\. Allowed choices are mae, simdino\.$/,

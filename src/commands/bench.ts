@@ -1,35 +1,13 @@
-/** `m3ret bench NAME`: the benchmarks of bench/, compiled beside this. */
+/** `m3ret bench NAME`: the files of bench/, compiled beside this. */
 import { existsSync, readdirSync } from "node:fs";
 import type { Command } from "commander";
-import { InputError } from "../types.js";
+import { InputError, type BenchOptions, type BenchReport } from "../types.js";
 import { answer, jsonOption, positiveInteger, withProgress } from "./shared.js";
 
 const FOLDER = new URL("../bench/", import.meta.url);
-/** Files there that are no benchmarks. */
-const PARTS = ["models", "peer", "report"];
-
-interface BenchCase {
-  readonly case: string;
-  readonly ours: number;
-  readonly peer: number | null;
-  readonly unit: string;
-  readonly ratio: number | null;
-  readonly [more: string]: number | string | null;
-}
-
-interface BenchReport {
-  readonly name: string;
-  readonly cases: readonly BenchCase[];
-  readonly machine: Readonly<Record<string, number | string>>;
-  readonly note?: string;
-}
 
 interface Benchmark {
-  bench(options: {
-    readonly only?: string;
-    readonly rounds?: number;
-    readonly onCase: (done: number, total: number, name: string) => void;
-  }): Promise<BenchReport>;
+  bench(options: BenchOptions): Promise<BenchReport>;
 }
 
 interface Options {
@@ -52,7 +30,7 @@ export function addBench(m3ret: Command): void {
 function benchmarks(): string[] {
   if (!existsSync(FOLDER)) return [];
   const files = readdirSync(FOLDER).filter((file) => file.endsWith(".js"));
-  return files.map((file) => file.slice(0, -".js".length)).filter((name) => !PARTS.includes(name));
+  return files.map((file) => file.slice(0, -".js".length));
 }
 
 async function runBench(name: string, { only, rounds, json }: Options): Promise<void> {

@@ -25,18 +25,21 @@ export interface StepCase {
   readonly batch: number;
 }
 
-const PATCH_NUMBERS = 768;
+/** Numbers in one patch of either. */
+export const PATCH_NUMBERS = 768;
 /** SimDINO: two global views and two local ones of a quarter of their tokens. */
 const LOCAL_VIEWS = 2;
 
 export const stepName = ({ method, size, tokens, batch }: StepCase): string =>
   `${method === "mae" ? "MAE" : "SimDINO"} ViT-${{ tiny: "Ti", small: "S", base: "B" }[size]}, ${tokens} tokens, batch ${batch}`;
 
-function configOf({ size, tokens }: StepCase) {
+/** The encoder of a case. */
+export function configOf({ size, tokens }: Pick<StepCase, "size" | "tokens">) {
   return encoderConfig(size, tokens === 64 ? [4, 8, 8] : [1, 16, 16]);
 }
 
-function noise(shape: readonly number[], random: Random) {
+/** Normal numbers. */
+export function noise(shape: readonly number[], random: Random) {
   const size = shape.reduce((a, b) => a * b, 1);
   return { shape, data: Float32Array.from({ length: size }, () => random.normal(0, 1)) };
 }
@@ -131,7 +134,8 @@ export function gigaflops(of: StepCase): number {
     const decoder = decoderFor(encoder);
     const rows = b * (tokens + 1);
     const decoding = stack(rows, tokens + 1, decoder.width, decoder.depth);
-    const ends = 2 * b * (tokens / 4 + 1) * encoder.width * decoder.width + 2 * b * tokens * 0.75 * decoder.width * 768;
+    const ends =
+      2 * b * (tokens / 4 + 1) * encoder.width * decoder.width + 2 * b * tokens * 0.75 * decoder.width * PATCH_NUMBERS;
     return (3 * (trunk(1, tokens / 4) + decoding + ends)) / 1e9;
   }
   const { hidden } = headFor(encoder);

@@ -17,14 +17,14 @@ export interface Absent {
 }
 
 /** Which Python has PyTorch: `M3RET_PYTHON`, or `python3` of the PATH. */
-export function pythonCommand(): string {
+function pythonCommand(): string {
   return process.env.M3RET_PYTHON || "python3";
 }
 
 /** Starts the PyTorch side, or says in one line why it is not there. */
 export async function startPeer(threads = availableParallelism()): Promise<Peer | Absent> {
-  // Compiled code stands in dist/bench, the script in bench/peers.
-  const script = fileURLToPath(new URL("../../bench/peers/torch_peer.py", import.meta.url));
+  // Compiled code stands in dist/bench/parts, the script in bench/peers.
+  const script = fileURLToPath(new URL("../../../bench/peers/torch_peer.py", import.meta.url));
   const child = spawn(pythonCommand(), ["-u", script], { stdio: "pipe" });
   let said = "";
   child.stderr.on("data", (chunk: Buffer) => (said += chunk));
@@ -32,8 +32,8 @@ export async function startPeer(threads = availableParallelism()): Promise<Peer 
   try {
     const { peer } = await ask({ do: "machine", threads });
     return { description: String(peer), ask, stop: () => child.kill() };
-  } catch {
-    const reason = said.trim().split("\n").at(-1) || "it ended at once";
+  } catch (error) {
+    const reason = said.trim().split("\n").at(-1) || (error as Error).message;
     return { absent: `no PyTorch to compare with: ${pythonCommand()}: ${reason} (M3RET_PYTHON names another Python)` };
   }
 }
