@@ -1,6 +1,18 @@
 /** Passes over a whole ONNX graph, each a function from graph to graph that computes the same. */
 import type { OnnxAttribute, OnnxGraph, OnnxNode } from "./onnx.js";
 
+/** The node that computes each name. */
+export function producersOf(nodes: readonly OnnxNode[]): Map<string, OnnxNode> {
+  return new Map(nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)));
+}
+
+/** How many inputs of nodes each name is. */
+function usesOf(nodes: readonly OnnxNode[]): Map<string, number> {
+  const uses = new Map<string, number>();
+  for (const name of nodes.flatMap(({ inputs }) => inputs)) uses.set(name, (uses.get(name) ?? 0) + 1);
+  return uses;
+}
+
 /** Leaves out what no output needs: nodes, constants, and inputs. */
 export function removeDead(graph: OnnxGraph): OnnxGraph {
   const needed = new Set(Object.keys(graph.outputs));
@@ -20,9 +32,8 @@ export function removeDead(graph: OnnxGraph): OnnxGraph {
  * gradients kept their transposes.
  */
 export function fuseGemm(graph: OnnxGraph): OnnxGraph {
-  const producers = new Map(graph.nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)));
-  const uses = new Map<string, number>();
-  for (const name of graph.nodes.flatMap(({ inputs }) => inputs)) uses.set(name, (uses.get(name) ?? 0) + 1);
+  const producers = producersOf(graph.nodes);
+  const uses = usesOf(graph.nodes);
   const shape = (name: string): readonly number[] => graph.types.get(name)!.shape;
 
   const transposed = (name: string): [source: string, flag: 0 | 1] => {
@@ -82,9 +93,8 @@ const float = (value: OnnxAttribute | undefined, otherwise: number): number =>
  *     s (α A B + β C) = (s α) A B + (s β) C      Σ s X = s Σ X
  */
 export function foldScales(graph: OnnxGraph): OnnxGraph {
-  const producers = new Map(graph.nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)));
-  const uses = new Map<string, number>();
-  for (const name of graph.nodes.flatMap(({ inputs }) => inputs)) uses.set(name, (uses.get(name) ?? 0) + 1);
+  const producers = producersOf(graph.nodes);
+  const uses = usesOf(graph.nodes);
   const scaled = (node: OnnxNode, by: number, also: Partial<OnnxNode>): OnnxNode => ({
     ...node,
     ...also,
@@ -110,7 +120,7 @@ export function foldScales(graph: OnnxGraph): OnnxGraph {
     .map((node) => after.get(node.outputs[0]) ?? node);
 
   // Before a product or a sum.
-  const now = new Map(merged.flatMap((node) => node.outputs.map((output) => [output, node] as const)));
+  const now = producersOf(merged);
   const before = (name: string) => {
     const node = now.get(name);
     return node && scaling(graph, node);

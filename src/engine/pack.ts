@@ -8,7 +8,7 @@
  */
 import { sizeOf } from "../types.js";
 import type { Literal, OnnxGraph, OnnxNode, OnnxType } from "./onnx.js";
-import { nameOutputs, removeDead } from "./onnxOptimize.js";
+import { nameOutputs, producersOf, removeDead } from "./onnxOptimize.js";
 
 /** State arrays that are stored side by side, in this order. */
 export type Pack = readonly string[];
@@ -21,7 +21,7 @@ export const NEXT_PACK = "pack'/";
 /** Elements of a pack: 64 Ki floats are 256 KB, so that an update's operands stay in a core's second-level cache. */
 const PACK_SIZE = 65_536;
 
-const ELEMENTWISE = new Set([
+const ELEMENTWISE: ReadonlySet<string> = new Set([
   "Add",
   "Sub",
   "Mul",
@@ -37,11 +37,11 @@ const ELEMENTWISE = new Set([
 ]);
 
 /** What a graph's nodes say of its values. */
-class View {
-  readonly #producers = new Map<string, OnnxNode>();
+export class View {
+  readonly #producers: ReadonlyMap<string, OnnxNode>;
 
   constructor(readonly graph: OnnxGraph) {
-    for (const node of graph.nodes) for (const output of node.outputs) this.#producers.set(output, node);
+    this.#producers = producersOf(graph.nodes);
   }
 
   /** What computes an output, below the node that only names it. */
@@ -61,10 +61,10 @@ class View {
     return this.shape(name).length === 0;
   }
 
-  /** The node, where it is element-wise over tensors of `shape` and scalars. */
-  elementwise(name: string, shape: readonly number[]): OnnxNode | undefined {
+  /** The node, where it is one of `ops`, element-wise over tensors of `shape` and scalars. */
+  elementwise(name: string, shape: readonly number[], ops = ELEMENTWISE): OnnxNode | undefined {
     const node = this.#producers.get(name);
-    if (!node || !ELEMENTWISE.has(node.op) || this.isScalar(name)) return undefined;
+    if (!node || !ops.has(node.op) || this.isScalar(name)) return undefined;
     const fits = (input: string) => this.isScalar(input) || String(this.shape(input)) === String(shape);
     return node.inputs.every(fits) ? node : undefined;
   }
@@ -135,8 +135,8 @@ export function packShape(pack: Pack, shapeOf: (name: string) => readonly number
 }
 
 /**
- * The same graph over packs: inputs `pack/i` and outputs `pack'/i`, of `packShape`, instead of the arrays' own. It is right for
- * any packs, and fast for those that `planPacks` made of this graph or one like it.
+ * The same graph over packs: inputs `pack/i` and outputs `pack'/i`, of `packShape`, instead of the arrays' own. It is
+ * right for any packs, and fast for those that `planPacks` made of this graph or one like it.
  */
 export function packState(graph: OnnxGraph, packs: readonly Pack[]): OnnxGraph {
   const view = new View(graph);

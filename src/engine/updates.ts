@@ -2,10 +2,10 @@
  * Takes the element-wise end of a training step out of its graph. ONNX Runtime computes an optimiser node by node, each
  * a pass over memory; a kernel that reads every array once does the same in a third of the time.
  */
+import { sizeOf } from "../types.js";
 import type { OnnxGraph, OnnxNode } from "./onnx.js";
 import { removeDead } from "./onnxOptimize.js";
-import { NEXT_PACK, PACK } from "./pack.js";
-import { sizeOf } from "../types.js";
+import { NEXT_PACK, PACK, View } from "./pack.js";
 
 /** Operations that a kernel knows. */
 export const KERNEL_OPS = ["Add", "Sub", "Mul", "Div", "Max", "Min", "Sqrt", "Reciprocal", "Neg", "Abs"] as const;
@@ -38,32 +38,27 @@ export interface Update {
   readonly scalars: readonly (number | string)[];
 }
 
-const isKernelOp = (op: string): op is KernelOp => (KERNEL_OPS as readonly string[]).includes(op);
+/** What a formula is made of: operations, and other names for values. */
+const INNER: ReadonlySet<string> = new Set([...KERNEL_OPS, "Identity"]);
 
 /**
  * Splits a packed graph in two: what is left computes the outputs and whatever the updates read, and the updates make
  * the new state of it.
  */
 export function cutUpdates(graph: OnnxGraph): { graph: OnnxGraph; updates: Update[] } {
-  const producers = new Map(graph.nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)));
-  const shape = (name: string) => graph.types.get(name)!.shape;
+  const view = new View(graph);
   const packs = Object.keys(graph.outputs).filter((name) => name.startsWith(NEXT_PACK));
-  const inner = (name: string, extents: readonly number[]): OnnxNode | undefined => {
-    const node = producers.get(name);
-    if (!node || !(isKernelOp(node.op) || node.op === "Identity")) return undefined;
-    const fits = node.inputs.every((input) => shape(input).length === 0 || String(shape(input)) === String(extents));
-    return fits && shape(name).length > 0 ? node : undefined;
-  };
+  const inner = (name: string, extents: readonly number[]) => view.elementwise(name, extents, INNER);
 
   /** What was reshaped: a gradient is written as the matrix that it is, and read as a row of numbers. */
   const unshaped = (name: string): string => {
-    const node = producers.get(name);
-    return node?.op === "Reshape" && producers.has(node.inputs[0]) ? unshaped(node.inputs[0]) : name;
+    const node = view.producer(name);
+    return node?.op === "Reshape" && view.producer(node.inputs[0]) ? unshaped(node.inputs[0]) : name;
   };
 
   // Packs whose new values read one another's old ones are one update.
   const reads = (from: string): Set<string> => {
-    const extents = shape(from);
+    const extents = view.shape(from);
     const seen = new Set<string>();
     const visit = (name: string) => {
       if (seen.has(name)) return;
@@ -89,19 +84,19 @@ export function cutUpdates(graph: OnnxGraph): { graph: OnnxGraph; updates: Updat
   const copies = new Map<string, OnnxNode>();
   const types = new Map(graph.types);
   const output = (name: string): string => {
-    if (name.startsWith(PACK) || producers.has(name)) return name;
+    if (name.startsWith(PACK) || view.producer(name)) return name;
     const copy = `${name} as it is`;
     types.set(copy, graph.types.get(name)!);
     copies.set(copy, { op: "Identity", domain: "", inputs: [name], outputs: [copy], attributes: {} });
     return copy;
   };
   const updates = groups.map(({ outputs }): Update => {
-    const extents = shape(outputs[0]);
+    const extents = view.shape(outputs[0]);
     const [arrays, scalars, terms]: [string[], (number | string)[], Term[]] = [[], [], []];
     const known = new Map<string, number>();
     const place = <T>(list: T[], item: T): number => (list.includes(item) ? list.indexOf(item) : list.push(item) - 1);
     const leaf = (name: string): Term => {
-      if (shape(name).length > 0) return { kind: "array", index: place(arrays, output(unshaped(name))) };
+      if (!view.isScalar(name)) return { kind: "array", index: place(arrays, output(unshaped(name))) };
       const literal = graph.constants[name];
       return { kind: "scalar", index: place(scalars, literal ? Number(literal.data[0]) : name) };
     };
