@@ -6,6 +6,7 @@ import { openDataset } from "./datasets/open.js";
 import { embeddingSet, type EmbeddingSet, type RowNotes } from "./embeddings.js";
 import { openOnnxEncoder, type OnnxEncoder, type OpenOnnxOptions } from "./encoder/embedOnnx.js";
 import { preprocessingFor, type OnnxPlan } from "./encoder/onnxEncoder.js";
+import { sideBySide } from "./engine/arrays.js";
 import { defaultCacheDir, type DataOptions } from "./experiment.js";
 import { prepareOne } from "./transforms/prepare.js";
 import { InputError, type Sample, type Split } from "./types.js";
@@ -86,7 +87,7 @@ export async function embedWithOnnx(
     }
     const skipped = records.length - rows.length;
     const meta = { ...notesOf(model.plan, data, depths), ...(skipped > 0 ? { skipped } : {}) };
-    return embeddingSet(joined(vectors), rows, splits, meta);
+    return embeddingSet(sideBySide(vectors), rows, splits, meta);
   } finally {
     await model.dispose();
   }
@@ -114,14 +115,4 @@ function notesOf(
     home,
     ...(notes.length > 0 ? { depth: notes.join("; ") } : {}),
   };
-}
-
-function joined(parts: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }

@@ -59,3 +59,14 @@ export function under<A>(record: Readonly<Record<string, A>>, prefix: string): R
 export function withPrefix<A>(record: Readonly<Record<string, A>>, prefix: string): Record<string, A> {
   return Object.fromEntries(Object.entries(record).map(([name, value]) => [prefix + name, value]));
 }
+
+/** Floats one after the other: (1, 2) and (3) give (1, 2, 3). */
+export function sideBySide(parts: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}

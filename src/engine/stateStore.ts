@@ -1,5 +1,5 @@
 /** Where a training state lies between two steps: in memory, or on the device that computes. */
-import { array, mapValues, under, withPrefix, type Array32, type NamedArrays } from "./arrays.js";
+import { array, mapValues, sideBySide, under, withPrefix, type Array32, type NamedArrays } from "./arrays.js";
 import type { OnnxGraph, OnnxNode, OnnxType } from "./onnx.js";
 import { NEXT_PACK, PACK, packShape, type Pack } from "./pack.js";
 import { plainReason, toOrt, type OrtSession, type OrtTensor, type Runtime } from "./runtime.js";
@@ -24,17 +24,9 @@ export interface StateStore {
   dispose(): void;
 }
 
-/** The arrays of every pack, side by side. */
-function flatten(initial: NamedArrays, packs: readonly Pack[]): Float32Array[] {
-  return packs.map((pack) => {
-    const flat = new Float32Array(pack.reduce((sum, name) => sum + initial[name].data.length, 0));
-    let at = 0;
-    for (const name of pack) {
-      flat.set(initial[name].data, at);
-      at += initial[name].data.length;
-    }
-    return flat;
-  });
+/** The arrays of a pack, side by side. */
+function flatten(initial: NamedArrays, pack: Pack): Float32Array {
+  return sideBySide(pack.map((name) => initial[name].data));
 }
 
 function unflatten(
@@ -87,7 +79,6 @@ export function hostState(runtime: Runtime, initial: NamedArrays, packs: readonl
   const memories: { memory: WebAssembly.Memory; used: number }[] = [];
   const slots = new Map<string, Slot>();
   const tensors = new Map<Slot, { buffer: ArrayBuffer; tensor: OrtTensor }>();
-  const flats = flatten(initial, packs);
   const shapes = shapesOf(initial, packs);
 
   const padded = (size: number) => Math.ceil(size / 16) * 64; // bytes, in whole cache lines
@@ -133,7 +124,7 @@ export function hostState(runtime: Runtime, initial: NamedArrays, packs: readonl
       if (!slots.has(states[0])) {
         reserve(states.map(() => size)).forEach((slot, i) => {
           slots.set(states[i], slot);
-          floats(slot).set(flats[Number(states[i].slice(PACK.length))]);
+          floats(slot).set(flatten(initial, packs[Number(states[i].slice(PACK.length))]));
         });
       }
       const { memory } = slots.get(states[0])!;
@@ -172,9 +163,11 @@ export function hostState(runtime: Runtime, initial: NamedArrays, packs: readonl
     },
     hold: async () => {},
     unpacked: async () => {
-      const now = packs.map((_, i) => slots.get(`${PACK}${i}`));
-      const copies = now.map((slot, i) => (slot ? floats(slot) : flats[i]));
-      return unflatten(initial, packs, copies);
+      const flats = packs.map((pack, i) => {
+        const slot = slots.get(`${PACK}${i}`);
+        return slot ? floats(slot) : flatten(initial, pack);
+      });
+      return unflatten(initial, packs, flats);
     },
     dispose: () => {}, // the state stays readable; the memories go with the store
   };
@@ -193,7 +186,12 @@ export function deviceState(
   open: (graph: OnnxGraph) => Promise<OrtSession>,
 ): StateStore {
   const shapes = shapesOf(initial, packs);
-  let now: Tensors = tensorsOver(runtime, PACK, flatten(initial, packs), shapes); // the first step uploads them
+  let now: Tensors = tensorsOver(
+    runtime,
+    PACK,
+    packs.map((pack) => flatten(initial, pack)),
+    shapes,
+  ); // the first step uploads them
   let reader: Promise<OrtSession> | null = null;
 
   const home = async (): Promise<Float32Array[]> => {
