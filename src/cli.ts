@@ -1,6 +1,5 @@
 #!/usr/bin/env node
 /** The command line: arguments in, the library's functions called, one line per mistake. */
-import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { addBench } from "./commands/bench.js";
 import { addDataCommands } from "./commands/data.js";
@@ -10,18 +9,15 @@ import { addModelCommands } from "./commands/model.js";
 import { addReproduce } from "./commands/reproduce.js";
 import { addRetrievalCommands } from "./commands/retrieval.js";
 import { Interrupted } from "./commands/shared.js";
-import { systemError } from "./files.js";
+import { packageVersion, systemError } from "./files.js";
 import { InputError } from "./types.js";
 
 function program(): Command {
-  const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
-    version: string;
-  };
   const m3ret = new Command("m3ret")
     .description(
       "One self-supervised encoder for every modality, judged by image-to-image retrieval (arXiv 2509.01360).",
     )
-    .version(version)
+    .version(packageVersion())
     .showHelpAfterError("(m3ret --help lists the commands)")
     .exitOverride()
     .configureOutput({ writeErr: () => {} });

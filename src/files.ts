@@ -83,3 +83,9 @@ export function readBytes(path: string): Uint8Array {
     throw systemError(path, error);
   }
 }
+
+/** The version of this package. The file is `src/files.ts` or `dist/files.js`: both are one folder below it. */
+export function packageVersion(): string {
+  const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
+}

@@ -4,7 +4,7 @@ import { Option, type Command } from "commander";
 import { loadCatalog } from "../datasets/catalog.js";
 import { saveEmbeddings, type EmbeddingSet } from "../embeddings.js";
 import { loadEncoder } from "../encoder/checkpoint.js";
-import { POOLINGS, type Pooling } from "../encoder/vit.js";
+import { POOLINGS, usualPooling, type Pooling } from "../encoder/vit.js";
 import type { EngineName } from "../engine/engine.js";
 import { embedEvaluation, embedPixels, loadData, pretrainMethod, untrainedEncoder } from "../experiment.js";
 import { embedWithOnnx, namesOnnx } from "../external.js";
@@ -186,7 +186,7 @@ async function embedOurs(options: EmbedOptions, preset: Preset): Promise<Embeddi
     const encoder = loaded?.encoder ?? untrainedEncoder(preset, seed);
     const engine = await chooseEngine(options.engine);
     const method = String(loaded?.provenance.method ?? "untrained");
-    const pooling = options.pooling ?? (method === "mae" ? "mean" : "cls");
+    const pooling = options.pooling ?? usualPooling(method);
     const role = loaded ? "trained" : "untrained";
     const both = await embedEvaluation(method, role, encoder, data, { engine, onProgress });
     return both.find((one) => one.pooling === pooling && one.variant === "plain")!.set;

@@ -1,6 +1,7 @@
 /** What an encoder is: its sizes, and the shape of the patch it reads. */
 import { z } from "zod";
 import { InputError, type Shape3 } from "../types.js";
+import { tokenSize } from "./tokens.js";
 
 /**
  * Widths, depths and heads of the ViT papers (tiny and small: DeiT, arXiv 2012.12877; base and large: ViT,
@@ -47,6 +48,5 @@ export function encoderConfig(preset: PresetName, patch: Shape3 = [4, 8, 8]): En
 
 /** Numbers in one patch: `pd · ph · pw · channels`; 768 for 4 × 8 × 8 in three channels. */
 export function patchSize(config: EncoderConfig): number {
-  const [pd, ph, pw] = config.patch;
-  return pd * ph * pw * config.channels;
+  return tokenSize(config);
 }

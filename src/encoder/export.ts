@@ -1,14 +1,14 @@
 /** A trained encoder leaves as one file: ONNX, which needs nothing of ours to run, or its weights as safetensors. */
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { loadCatalog, unlistedFolder, type Catalog, type Entry } from "../datasets/catalog.js";
 import { serialiseOnnx } from "../engine/onnx.js";
 import { saveSafetensors } from "../engine/safetensors.js";
-import { writeAtomic } from "../files.js";
+import { packageVersion, writeAtomic } from "../files.js";
 import { InputError, PRETRAIN_MODALITIES, UNSEEN_MODALITY, type Kind, type Shape3 } from "../types.js";
 import { loadEncoder, type Provenance } from "./checkpoint.js";
 import { EMBEDDING, encoderGraph, PIXELS } from "./exportGraph.js";
-import type { Pooling } from "./vit.js";
+import { usualPooling, type Pooling } from "./vit.js";
 
 export interface ExportOptions {
   /** Default: mean where MAE trained it, otherwise cls. */
@@ -55,7 +55,7 @@ export function exportEncoder(folder: string, out: string, options: ExportOption
   if (!format) throw new InputError(`${out}: expected a name that ends in .onnx or .safetensors`);
   const { encoder, provenance } = loadEncoder(folder);
   const catalog = loadCatalog(options.catalogFile);
-  const pooling = options.pooling ?? (provenance.method === "mae" ? "mean" : "cls");
+  const pooling = options.pooling ?? usualPooling(String(provenance.method));
   const trained = trainedOn(folder, provenance, catalog);
   const listed = Object.hasOwn(catalog.datasets, trained.data);
   const metadata: Record<string, string> = {
@@ -128,10 +128,4 @@ function entryFor(catalog: Catalog, data: string, said = `"${data}"`): Entry {
 function trainedOn(folder: string, { data }: Provenance, catalog: Catalog): { data: string; entry: Entry } {
   if (typeof data !== "string") throw new InputError(`${folder}: does not say what it was trained on`);
   return { data, entry: entryFor(catalog, data, `${folder}: was trained on "${data}", which`) };
-}
-
-/** This file is `src/encoder/export.ts` or `dist/encoder/export.js`: both are two folders below the package. */
-function packageVersion(): string {
-  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
 }

@@ -13,7 +13,7 @@ export function tokenGrid(size: Shape3, { channels, patch }: Patching): Shape3 {
   return gridOf([channels, depth, size[1], size[2]], patch);
 }
 
-/** Numbers in one token: `patchSize` of an encoder. 768 for 4 × 8 × 8 in three channels. */
+/** Numbers in one token, `pd · ph · pw · channels`: 768 for 4 × 8 × 8 in three channels. */
 export function tokenSize({ channels, patch }: Patching): number {
   return channels * sizeOf(patch);
 }

@@ -172,6 +172,11 @@ export const POOLINGS = ["cls", "mean"] as const;
 /** How a sequence becomes one vector: its CLS token, or the mean of its patch tokens. */
 export type Pooling = (typeof POOLINGS)[number];
 
+/** What a method's encoder is read by: MAE trains its patch tokens, all others their CLS token. */
+export function usualPooling(method: string): Pooling {
+  return method === "mae" ? "mean" : "cls";
+}
+
 /** @param tokens [b, 1 + n, d] from `encode`  @returns [b, d] */
 export function pool(tokens: tf.Tensor, pooling: Pooling): tf.Tensor {
   const [b, t, d] = tokens.shape as [number, number, number];

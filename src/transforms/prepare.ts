@@ -110,8 +110,8 @@ export interface PrepareOptions {
 const AT_ONCE = 4; // reading waits for disks and decoders; more would only hold more pixels in memory
 
 /**
- * Reads and prepares records, in their order; files of a folder on all cores, with the same result. A file that cannot be decoded is left out and named in `skipped`, after
- * those that the data set had skipped itself. Throws an `InputError` where nothing at all could be read.
+ * Reads and prepares records, in their order; files of a folder on all cores, with the same result. A file that cannot be
+ * decoded is left out and named in `skipped`, after those that the data set had skipped itself. Throws an `InputError` where nothing at all could be read.
  */
 export async function prepareAll(
   dataset: Dataset,
