@@ -59,6 +59,21 @@ test("the mean over patches does not depend on their order, as long as positions
   expect(tf.max(tf.abs(tf.sub(straight, shuffled))).dataSync()[0]).toBeLessThan(1e-5);
 });
 
+test("tokens that are asked for alone are those of the whole sequence, and have its gradients", () => {
+  const params = toTensors(initEncoder(config, new Random(1)).params);
+  const patches = tf.randomNormal([2, 6, patchSize(config)], 0, 1, "float32", 7);
+  const positions = tf.tensor(sineCosine3d([1, 2, 3], 24), [6, 24]);
+  const asked = { from: 2, count: 3 };
+  const part = (whole: tf.Tensor) => tf.slice(whole, [0, asked.from, 0], [2, asked.count, 24]);
+  const alone = (x: tf.Tensor) => encode(params, config, x, positions, asked);
+  const cut = (x: tf.Tensor) => part(encode(params, config, x, positions));
+  const gradient = (of: (x: tf.Tensor) => tf.Tensor) => tf.grad((x) => tf.sum(tf.square(of(x))))(patches);
+  const apart = (a: tf.Tensor, b: tf.Tensor) => tf.max(tf.abs(tf.sub(a, b))).dataSync()[0];
+  expect(alone(patches).shape).toEqual([2, 3, 24]);
+  expect(apart(alone(patches), cut(patches))).toBeLessThan(1e-5);
+  expect(apart(gradient(alone), gradient(cut))).toBeLessThan(1e-4);
+});
+
 test("every cell of a grid has a code of its own, and an image has the codes of a volume's first layer", () => {
   const volume = sineCosine3d([2, 3, 4], 24);
   const image = sineCosine3d([1, 3, 4], 24);
