@@ -6,7 +6,7 @@ import type { Random } from "../random.js";
 import type { Kind, Sample, Shape3, Shape4 } from "../types.js";
 import { blur, drawBox, intensityJitter, repeatChannel, withoutRepeats } from "./crop.js";
 import type { CropRange, Jitter, Picture, Range } from "./crop.js";
-import { resample } from "./resize.js";
+import { resampleTurned } from "./rotate.js";
 
 /** What a view is drawn from. Of a grey sample only the first channel is read. */
 export type ViewSource = Picture & Pick<Sample, "kind">;
@@ -15,6 +15,8 @@ export type ViewSource = Picture & Pick<Sample, "kind">;
 export interface Augmentation {
   /** Probability of mirroring left and right. Ours is 0 unless asked for: the heart is on the left. */
   readonly flip?: number;
+  /** Largest turn in the plane of the picture, degrees, either way: 15 draws from [−15, 15]. */
+  readonly rotate?: number;
   /** Exposure: see `intensityJitter`. `chance` is 1 where it is left out. */
   readonly jitter?: Jitter & { readonly chance?: number };
   /** Gaussian blur with σ in pixels of the view. */
@@ -36,7 +38,7 @@ export interface MultiCropSpec extends Augmentation {
 export interface SingleCropSpec extends Augmentation, ViewSpec {}
 
 /**
- * Global views first, then local ones, each cut, mirrored, exposed and blurred on its own. The same state of the
+ * Global views first, then local ones, each cut, turned, mirrored, exposed and blurred on its own. The same state of the
  * generator gives the same views.
  *
  * @param sample [C, D, H, W] in [0, 1]
@@ -77,11 +79,12 @@ function drawView(sample: ViewSource, part: ViewSpec, how: Augmentation, random:
   const size = part.size[sample.kind];
   const box = drawBox(sample.shape, part, random);
   const mirror = random.chance(how.flip ?? 0);
+  const turn = how.rotate ? (random.uniform(-how.rotate, how.rotate) * Math.PI) / 180 : 0;
   const exposed = how.jitter !== undefined && random.chance(how.jitter.chance ?? 1);
   const blurred = how.blur !== undefined && random.chance(how.blur.chance);
   const { pixels, shape } = withoutRepeats(sample);
   const alongDepth = sample.kind === "video" ? "pick" : "blend";
-  let view = resample(pixels, shape, box, size, { antialias: how.antialias, alongDepth, mirror });
+  let view = resampleTurned(pixels, shape, box, size, turn, { antialias: how.antialias, alongDepth, mirror });
   if (exposed) intensityJitter(view, how.jitter, random, view);
   if (blurred) view = blur(view, [shape[0], ...size], random.uniform(how.blur.sigma[0], how.blur.sigma[1]));
   if (blurred || !exposed) clipInPlace(view); // jitter has clipped already
