@@ -31,7 +31,7 @@ describe("readFile", () => {
       ["a.dcm", "Dear doctor,\n", "expected a DICOM file, got a text file"],
       ["a.nii.gz", "", "expected a NIfTI file, got an empty file"],
       ["a.nii.gz", Uint8Array.of(0x1f, 0x8b, 8, 0), "damaged or truncated gzip file: it ends too early"],
-      ["a.png", "GIF89a\x01\0\x01\0", "expected a PNG or JPEG file, got a GIF file"],
+      ["a.png", "%PDF-1.4\0", "expected a PNG or JPEG file, got a PDF file"],
       ["a", "\x01\x02\x03\0\0", "expected a PNG, JPEG, DICOM or NIfTI file, got a binary file of unknown kind"],
       ["a.csv", "BMI,age\n22,33\n", "expected a PNG, JPEG, DICOM or NIfTI file, got a text file"],
     ];

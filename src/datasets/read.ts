@@ -4,34 +4,41 @@ import type { Decoded } from "../types.js";
 import { decodeDicom } from "./dicom.js";
 import { isFolder, readDicomSeries } from "./dicomSeries.js";
 import { decodeImage } from "./image.js";
-import { decodeNifti, gunzipped } from "./nifti.js";
-import { contentOf, expectedFromName, wrongContent } from "./sniff.js";
+import { isNiftiFile, readNifti, type NiftiOptions } from "./nifti.js";
+import { unpackedHead } from "./niftiBytes.js";
+import { contentOf, expectedFromName, readHead, wrongContent } from "./sniff.js";
+import { isVideoFormat, readVideo, type VideoOptions } from "./video.js";
+
+/** What a reader of one format may be told. */
+export interface ReadOptions {
+  readonly video?: VideoOptions;
+  readonly nifti?: NiftiOptions;
+}
 
 /**
- * Reads a PNG, JPEG, DICOM or NIfTI file (gzipped NIfTI too), told apart by content and never by name; a folder is one DICOM
- * series, read as one volume.
+ * Reads a picture, a video, a DICOM or a NIfTI file (gzipped NIfTI too), told apart by content and never by name; a folder
+ * is one DICOM series, read as one volume.
  *
  * @throws `InputError`, one line: `notes.dcm: expected a DICOM file, got a text file`
  */
-export async function readFile(path: string): Promise<Decoded> {
+export async function readFile(path: string, { video, nifti }: ReadOptions = {}): Promise<Decoded> {
   if (isFolder(path)) return readDicomSeries(path);
+  if (await isNiftiFile(path)) return readNifti(path, nifti);
+  const head = contentOf(readHead(path)).format;
+  if (head !== "gif" && isVideoFormat(head)) return readVideo(path, video); // long ones are never in memory
   const bytes = readBytes(path);
   const { format, what } = contentOf(bytes);
   switch (format) {
     case "png":
     case "jpeg":
       return decodeImage(bytes, path);
+    case "gif":
+      return readVideo(path, video);
     case "dicom":
       return decodeDicom(bytes, path);
-    case "nifti":
-      return decodeNifti(bytes, path);
-    case "gzip": {
-      const inner = gunzipped(bytes, path);
-      const content = contentOf(inner);
-      if (content.format === "nifti") return decodeNifti(inner, path);
-      throw wrongContent(path, "a NIfTI file in the gzip file", content.what);
-    }
-    case null:
+    case "gzip":
+      throw wrongContent(path, "a NIfTI file in the gzip file", contentOf(await unpackedHead(path)).what);
+    default:
       throw wrongContent(path, expectedFromName(path), what);
   }
 }

@@ -1,40 +1,91 @@
 /** What a file is, told from its first bytes and never from its name. */
+import { closeSync, openSync, readSync } from "node:fs";
 import { extname } from "node:path";
+import { systemError } from "../files.js";
 import { InputError } from "../types.js";
+
+/** What we read, by one name each. A GIF file may turn out to be a picture or a video. */
+export type Format =
+  | "png"
+  | "jpeg"
+  | "gif"
+  | "bmp"
+  | "tiff"
+  | "webp"
+  | "mov"
+  | "avi"
+  | "mpeg"
+  | "mpegts"
+  | "mpegvideo"
+  | "matroska"
+  | "dicom"
+  | "nifti"
+  | "gzip";
 
 /** `format` is null for what we do not read; `what` finishes the sentence "got …". */
 export interface Content {
-  readonly format: "png" | "jpeg" | "dicom" | "nifti" | "gzip" | null;
+  readonly format: Format | null;
   readonly what: string;
 }
 
 const ascii = (bytes: Uint8Array, from: number, to: number): string =>
   String.fromCharCode(...bytes.subarray(from, Math.min(to, bytes.length)));
 
-/** Formats that people do try, by the text at an offset. */
-const KNOWN: readonly (readonly [offset: number, magic: string, what: string])[] = [
-  [0, "GIF8", "a GIF file"],
-  [0, "BM", "a BMP file"],
-  [0, "II*\0", "a TIFF file"],
-  [0, "MM\0*", "a TIFF file"],
-  [8, "WEBP", "a WebP file"],
-  [8, "AVI ", "an AVI video"],
-  [4, "ftyp", "an MP4 or MOV video"],
-  [4, "moov", "a MOV video"],
-  [4, "mdat", "a MOV video"],
-  [4, "wide", "a MOV video"],
-  [0, "\0\0\x01\xba", "an MPEG video"],
-  [0, "\0\0\x01\xb3", "an MPEG video"],
-  [0, "\x1a\x45\xdf\xa3", "a Matroska or WebM video"],
-  [0, "PK\x03\x04", "a zip or npz file"],
-  [0, "\x93NUMPY", "an npy file"],
-  [0, "\x89HDF", "an HDF5 file"],
-  [0, "%PDF", "a PDF file"],
-  [0, "BZh", "a bzip2 file"],
-  [0, "\xfd7zXZ", "an xz file"],
-  [0, "NRRD", "an NRRD file"],
-  [0, "ObjectType", "a MetaImage header"],
+/** Formats told by the text at an offset; null for those that people do try, and we do not read. */
+const KNOWN: readonly (readonly [offset: number, magic: string, format: Format | null, what: string])[] = [
+  [0, "GIF8", "gif", "a GIF file"],
+  [0, "BM", "bmp", "a BMP file"],
+  [0, "II*\0", "tiff", "a TIFF file"],
+  [0, "MM\0*", "tiff", "a TIFF file"],
+  [0, "II+\0", "tiff", "a TIFF file"], // BigTIFF
+  [0, "MM\0+", "tiff", "a TIFF file"],
+  [8, "WEBP", "webp", "a WebP file"],
+  [8, "AVI ", "avi", "an AVI video"],
+  [4, "ftypavif", null, "an AVIF file"],
+  [4, "ftyphei", null, "a HEIC file"],
+  [4, "ftypmif1", null, "a HEIC file"],
+  [4, "ftyp", "mov", "an MP4 or MOV video"],
+  [4, "moov", "mov", "a MOV video"],
+  [4, "mdat", "mov", "a MOV video"],
+  [4, "wide", "mov", "a MOV video"],
+  [4, "free", "mov", "a MOV video"],
+  [4, "skip", "mov", "a MOV video"],
+  [0, "\0\0\x01\xba", "mpeg", "an MPEG video"],
+  [0, "\0\0\x01\xb3", "mpegvideo", "an MPEG video"],
+  [0, "\x1a\x45\xdf\xa3", "matroska", "a Matroska or WebM video"],
+  [0, "PK\x03\x04", null, "a zip or npz file"],
+  [0, "\x93NUMPY", null, "an npy file"],
+  [0, "\x89HDF", null, "an HDF5 file"],
+  [0, "%PDF", null, "a PDF file"],
+  [0, "BZh", null, "a bzip2 file"],
+  [0, "\xfd7zXZ", null, "an xz file"],
+  [0, "NRRD", null, "an NRRD file"],
+  [0, "ObjectType", null, "a MetaImage header"],
 ];
+
+/** Enough of the beginning of a file for `contentOf`. */
+export const HEAD = 8192;
+
+/** The first bytes of a file, `HEAD` at most, or an `InputError` that names it. */
+export function readHead(path: string): Uint8Array {
+  try {
+    const file = openSync(path, "r");
+    try {
+      const head = new Uint8Array(HEAD);
+      return head.subarray(0, readSync(file, head, 0, HEAD, 0));
+    } finally {
+      closeSync(file);
+    }
+  } catch (error) {
+    throw systemError(path, error);
+  }
+}
+
+/** MPEG transport stream: packets of 188 bytes, each beginning with 0x47, four of them or as many as there are. */
+function isTransportStream(bytes: Uint8Array): boolean {
+  const starts = [0, 188, 376, 564].filter((at) => at < bytes.length);
+  return bytes.length >= 377 && starts.every((at) => bytes[at] === 0x47);
+}
 
 /** Reads the magic bytes. `contentOf(new Uint8Array(0)).what` is "an empty file". */
 export function contentOf(bytes: Uint8Array): Content {
@@ -45,10 +96,11 @@ export function contentOf(bytes: Uint8Array): Content {
   if (isNifti(bytes)) return { format: "nifti", what: "a NIfTI file" };
   if (isDicom(bytes)) return { format: "dicom", what: "a DICOM file" };
   const text = isText(bytes);
-  for (const [offset, magic, what] of KNOWN) {
+  for (const [offset, magic, format, what] of KNOWN) {
     if (text && magic.length <= 2) continue; // "BMI of 12 patients" is a sentence, not a bitmap
-    if (ascii(bytes, offset, offset + magic.length) === magic) return { format: null, what };
+    if (ascii(bytes, offset, offset + magic.length) === magic) return { format, what };
   }
+  if (isTransportStream(bytes)) return { format: "mpegts", what: "an MPEG video" };
   if (firstWordIs(bytes, 348)) {
     return { format: null, what: bytes.length < 348 ? "the beginning of a NIfTI header" : "an Analyze 7.5 header" };
   }
