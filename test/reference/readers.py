@@ -399,8 +399,7 @@ def niftis():
     (OUT / "both_forms.nii").write_bytes(header.binaryblock + body)
     check("both_forms.nii")
     nifti("no_affine.nii", numbers, plain, sform=0)
-    data, _ = as_nibabel_reads("no_affine.nii", canonical=False)
-    describe("no_affine.nii", data, orientation=None, spacingMm=[3, 2.5, 2], dtype="int16")
+    check("no_affine.nii")
 
     holes = rng.normal(size=shape).astype("f4")
     holes[0, 0, 0], holes[1, 1, 1], holes[2, 2, 2] = np.nan, np.inf, -np.inf
