@@ -1,8 +1,11 @@
 import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { readImage } from "../src/datasets/image.js";
+import { readFile } from "../src/datasets/read.js";
+import { Random } from "../src/random.js";
 import { expectAsReference, fixture, inputErrorOf, referenced } from "./readersFixture.js";
 
 const scratch = mkdtempSync(join(tmpdir(), "m3ret-image-"));
@@ -12,32 +15,144 @@ const write = (name: string, bytes: Uint8Array | string): string => {
   return join(scratch, name);
 };
 
-test.each(referenced(".png", ".jpg"))("%s has the pixels that Pillow reads", async (name) => {
-  const decoded = await readImage(fixture(name));
-  expectAsReference(name, decoded);
-  expect(decoded).toMatchObject({ kind: "image", modality: null, spacingMm: null, orientation: null });
+/** Made by test/reference/mediaImages.py, with what Pillow and tifffile read in them. */
+const media = (name: string): string => fileURLToPath(new URL(`./fixtures/media/${name}`, import.meta.url));
+const images = JSON.parse(readFileSync(media("images.json"), "utf8")) as Record<
+  string,
+  { shape: number[]; dtype: string; kind: string; pixels: number[] }
+>;
+
+/** Decoders of lossy formats differ in the last digit of an inverse cosine transform or a colour conversion. */
+const lossy = (name: string): number => (/\.jpg$|smooth|jpeg/.test(name) ? 3 : 0);
+
+test.each(Object.keys(images))("%s has the pixels that Pillow or tifffile reads", async (name) => {
+  const { shape, dtype, kind, pixels } = images[name];
+  const decoded = await readFile(media(name));
+  expect(decoded).toMatchObject({ shape, dtype, kind, modality: null, spacingMm: null });
+  expect(decoded.pixels.length).toBe(pixels.length);
+  const over = pixels.filter((value, i) => {
+    return Math.abs(decoded.pixels[i] - value) > lossy(name) + 1e-6 * (1 + Math.abs(value));
+  });
+  expect(over).toEqual([]);
 });
 
-test("a rotated photograph keeps its stored pixels, and says so", async () => {
+test.each(referenced(".png", ".jpg").filter((name) => !["rgba8.png", "rotated.jpg"].includes(name)))(
+  "%s has the pixels that Pillow reads",
+  async (name) => {
+    const decoded = await readImage(fixture(name));
+    expectAsReference(name, decoded);
+    expect(decoded).toMatchObject({ kind: "image", modality: null, spacingMm: null, orientation: null });
+  },
+);
+
+test("a photograph that lies on its side is turned, and says so", async () => {
   const { shape, warnings } = await readImage(fixture("rotated.jpg"));
-  expect(shape).toEqual([3, 1, 16, 24]);
-  expect(warnings.join()).toMatch(/EXIF orientation 6 was not applied/);
+  expect(shape).toEqual([3, 1, 24, 16]);
+  expect(warnings).toEqual(["turned as EXIF orientation 6 says"]);
 });
 
-test("dropped transparency is said, and a plain picture says nothing", async () => {
-  expect((await readImage(fixture("rgba8.png"))).warnings.join()).toMatch(/alpha/);
+test("what is transparent is put on black and said; a plain picture says nothing", async () => {
+  const { warnings } = await readImage(media("alpha.png"));
+  expect(warnings).toEqual(["what is transparent was put on black (alpha)"]);
   expect((await readImage(fixture("rgb8.png"))).warnings).toEqual([]);
+  expect((await readImage(media("cmyk.jpg"))).warnings.join()).toMatch(/CMYK was converted to RGB/);
 });
+
+test("pages are a volume where they are grey and alike, and otherwise only when asked for", async () => {
+  const stack = await readImage(media("stack_u16.tif"));
+  expect(stack.warnings).toEqual(["4 pages were read as the slices of a volume"]);
+  const first = await readImage(media("stack_u16.tif"), { pages: "first" });
+  expect(first).toMatchObject({ shape: [1, 1, 5, 7], kind: "image", warnings: ["page 1 of 4 was read"] });
+  expect(first.pixels).toEqual(stack.pixels.slice(0, 35));
+
+  const unlike = await readImage(media("unlike_pages.tif"));
+  expect(unlike).toMatchObject({ shape: [1, 1, 5, 7], kind: "image" });
+  expect(unlike.warnings).toEqual(["page 1 of 2 was read: pages differ in size or type"]);
+  expect(await inputErrorOf(readImage(media("unlike_pages.tif"), { pages: "volume" }))).toMatch(
+    /expected 2 pages of one size and type for a volume/,
+  );
+
+  const colour = await readImage(media("colour_pages.tif"));
+  expect(colour.warnings).toEqual(["page 1 of 3 was read: pages in colour are no clear volume"]);
+  const asked = await readImage(media("colour_pages.tif"), { pages: "volume" });
+  expect(asked).toMatchObject({ shape: [3, 3, 5, 7], kind: "volume" });
+  expect([...asked.pixels.subarray(0, 35)]).toEqual([...colour.pixels.subarray(0, 35)]);
+});
+
+test("an animated WebP file is a video", async () => {
+  const { shape, kind, pixels } = await readFile(media("moving.webp"));
+  expect({ shape, kind }).toEqual({ shape: [3, 3, 9, 14], kind: "video" });
+  expect([0, 1, 2].map((f) => pixels[f * 126])).toEqual([10, 100, 200]);
+});
+
+test("a picture of 65,535 x 65,535 pixels is refused before it is decoded, with the limit named", async () => {
+  const png = readFileSync(media("bits.png"));
+  png.writeUInt32BE(65535, 16);
+  png.writeUInt32BE(65535, 20);
+  png.writeUInt32BE(crc32(png.subarray(12, 29)), 29);
+  const bmp = readFileSync(media("grey.bmp"));
+  bmp.writeInt32LE(65535, 18);
+  bmp.writeInt32LE(65535, 22);
+  for (const [name, bytes] of [
+    ["huge.png", png],
+    ["huge.bmp", bmp],
+  ] as const) {
+    const path = write(name, bytes);
+    const said = `${path}: 65535 x 65535 pixels are over the limit maxPixels, 134217728`;
+    expect(await inputErrorOf(readImage(path))).toBe(said);
+  }
+  expect(await inputErrorOf(readImage(media("stack_u16.tif"), { maxPixels: 100 }))).toMatch(
+    /7 x 5 x 4 pixels are over the limit maxPixels, 100$/,
+  );
+});
+
+/** CRC-32 of a PNG chunk (ISO 3309): of the text "IEND" it is 0xae426082. */
+function crc32(bytes: Uint8Array): number {
+  let crc = 0xffffffff;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let k = 0; k < 8; k++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
+  }
+  return (crc ^ 0xffffffff) >>> 0;
+}
 
 test("half a picture is an error, not half a picture of grey", async () => {
-  for (const name of ["grey.jpg", "rgb16.png", "rotated.jpg"]) {
-    const bytes = readFileSync(fixture(name));
-    const path = write(`half-${name}`, bytes.subarray(0, bytes.length - Math.ceil(bytes.length / 4)));
+  const names = ["grey.jpg", "rgb16.png", "rotated.jpg"].map(fixture);
+  for (const name of [...names, ...["colour.bmp", "u16.tif", "lzw.tif", "alpha.webp", "still.gif"].map(media)]) {
+    const bytes = readFileSync(name);
+    const path = write(`half-${name.split("/").at(-1)}`, bytes.subarray(0, Math.floor((bytes.length * 3) / 4)));
     expect(await inputErrorOf(readImage(path))).toContain(`${path}: damaged or truncated`);
   }
 });
 
+test("cut and damaged pictures are pictures or one line", async () => {
+  const random = new Random(9);
+  for (const name of Object.keys(images)) {
+    const bytes = readFileSync(media(name));
+    for (let i = 0; i < 8; i++) {
+      const hurt = Uint8Array.from(bytes.subarray(0, i < 4 ? random.int(bytes.length) : bytes.length));
+      if (i >= 4) for (let k = 0; k < 1 + 3 * i; k++) hurt[random.int(hurt.length)] ^= 1 << random.int(8);
+      const path = write(`hurt-${i}-${name}`, hurt);
+      const result = await readFile(path).then(
+        ({ pixels, shape }) => {
+          expect(pixels.length, path).toBe(shape.reduce((a, b) => a * b, 1));
+        },
+        (error: unknown) => error as Error,
+      );
+      if (result === undefined) continue;
+      expect(result.name, `${path} ${result.stack}`).toBe("InputError");
+      expect(result.message).toMatch(new RegExp(`^${path}: [^\n]+$`));
+    }
+  }
+});
+
+test("a TIFF file of signed 16-bit numbers is refused, because they would be cut off at 0", async () => {
+  expect(await inputErrorOf(readImage(media("i16_not_read.tif")))).toMatch(
+    /expected a TIFF file of unsigned, 8-bit, 32-bit or float32 numbers, got short/,
+  );
+});
+
 test("a text file called .png is named with what it is", async () => {
   const path = write("notes.png", "these are notes\n");
-  expect(await inputErrorOf(readImage(path))).toBe(`${path}: expected a PNG or JPEG file, got a text file`);
+  expect(await inputErrorOf(readFile(path))).toBe(`${path}: expected a PNG or JPEG file, got a text file`);
 });

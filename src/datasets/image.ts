@@ -1,68 +1,184 @@
-/** PNG and JPEG pictures of 8 or 16 bits, as stored. */
-import sharp from "sharp";
+/** Pictures as they are stored: PNG, JPEG, TIFF, WebP, GIF and BMP, of 8 or 16 bits and more in TIFF. */
+import sharp, { type Metadata, type Sharp } from "sharp";
 import { readBytes } from "../files.js";
-import { InputError, type Decoded } from "../types.js";
-import { samplesFrom } from "./samples.js";
-import { contentOf, wrongContent } from "./sniff.js";
+import { InputError, type Decoded, type Kind } from "../types.js";
+import { bitmapSize, decodeBitmap } from "./imageBmp.js";
+import { planesOf, type Colours, type Planes } from "./imagePlanes.js";
+import { contentOf, wrongContent, type Format } from "./sniff.js";
+
+export interface ImageOptions {
+  /** Pixels of all pages together, at most. */
+  readonly maxPixels?: number;
+  /**
+   * What several pages are. Without it, pages of a TIFF file are the slices of a volume where all are grey and have one size
+   * and type, otherwise the first is read; pages of a WebP file are the frames of a video.
+   */
+  readonly pages?: "first" | "volume";
+}
+
+const FORMATS: readonly (Format | null)[] = ["png", "jpeg", "tiff", "webp", "gif", "bmp"];
+
+export const isImageFormat = (format: Format | null): boolean => FORMATS.includes(format);
+
+/** What libvips calls a type: numpy's name, the array that holds it, and its white. */
+const TYPES = {
+  uchar: { dtype: "uint8", array: Uint8Array, white: 255 },
+  char: { dtype: "int8", array: Int8Array, white: 127 },
+  ushort: { dtype: "uint16", array: Uint16Array, white: 65535 },
+  uint: { dtype: "uint32", array: Uint32Array, white: 4294967295 },
+  int: { dtype: "int32", array: Int32Array, white: 2147483647 },
+  float: { dtype: "float32", array: Float32Array, white: 1 },
+} as const;
 
 /**
- * Reads a PNG or JPEG file. Grey stays one channel, colour (a palette too) is three, transparency is dropped, and no
- * colour profile, gamma or EXIF rotation is applied: the values are those in the file, 0…255 or 0…65535.
+ * Reads a picture. Grey stays one channel, colour (a palette too) is three; a JPEG that lies on its side is turned as its EXIF
+ * tag says; what is transparent is put on black; CMYK becomes RGB. No colour profile and no gamma is applied: the values
+ * are those in the file, 0…255 or 0…65535, or any number in a TIFF file of floats.
  *
- * @returns `[1 or 3, 1, H, W]`; an 8-bit white pixel is 255, a 16-bit one 65535
- * @throws  `InputError`, one line, for anything that is not a whole PNG or JPEG file
+ * @returns `[1 or 3, D, H, W]`, D = 1 but for pages; an 8-bit white pixel is 255, a 16-bit one 65535
+ * @throws  `InputError`, one line, for anything that is not a whole picture, and for one with too many pixels
  */
-export async function readImage(path: string): Promise<Decoded> {
-  return decodeImage(readBytes(path), path);
+export async function readImage(path: string, options: ImageOptions = {}): Promise<Decoded> {
+  return decodeImage(readBytes(path), path, options);
 }
 
 /** `readImage` for bytes in memory; `path` is for messages only. */
-export async function decodeImage(bytes: Uint8Array, path: string): Promise<Decoded> {
+export async function decodeImage(bytes: Uint8Array, path: string, options: ImageOptions = {}): Promise<Decoded> {
+  const { maxPixels = 2 ** 27, pages } = options;
   const { format, what } = contentOf(bytes);
-  if (format !== "png" && format !== "jpeg") throw wrongContent(path, "a PNG or JPEG file", what);
-
-  const warnings: string[] = [];
+  if (!isImageFormat(format)) throw wrongContent(path, "a PNG, JPEG, TIFF, WebP, GIF or BMP picture", what);
+  const check = (width: number, height: number, depth = 1): void => {
+    if (width * height * depth <= maxPixels) return;
+    const size = `${width} x ${height}${depth > 1 ? ` x ${depth}` : ""}`;
+    throw new InputError(`${path}: ${size} pixels are over the limit maxPixels, ${maxPixels}`);
+  };
   try {
-    // "error" stops at damage; libvips' mere warnings (an odd ICC profile, a stray byte) let the pixels through.
-    const image = sharp(bytes, { failOn: "error", ignoreIcc: true });
-    const { depth, space, orientation, hasAlpha } = await image.metadata();
-    if (orientation !== undefined && orientation !== 1) {
-      warnings.push(`EXIF orientation ${orientation} was not applied: pixels are as stored`);
-    }
-    if (hasAlpha) warnings.push("the alpha channel was dropped");
-    if (space === "cmyk") warnings.push("CMYK was converted to RGB");
-
-    const deep = depth === "ushort";
-    const grey = space === "b-w" || space === "grey16";
-    const spaceOut = deep ? (grey ? "grey16" : "rgb16") : grey ? "b-w" : "srgb";
-    const { data, info } = await image
-      .removeAlpha()
-      .toColourspace(spaceOut)
-      .raw({ depth: deep ? "ushort" : "uchar" })
-      .toBuffer({ resolveWithObject: true });
-
-    const channels = info.channels;
-    const expected = grey ? 1 : 3;
-    if (channels !== expected) throw new Error(`decoded to ${channels} channels, expected ${expected}`);
-    const type = deep ? "uint16" : "uint8";
-    const plane = info.width * info.height;
-    const interleaved = samplesFrom(data, type, plane * channels, true);
-    const pixels = new Float32Array(plane * channels);
-    for (let c = 0; c < channels; c++) {
-      for (let i = 0; i < plane; i++) pixels[c * plane + i] = interleaved[i * channels + c];
-    }
-    return {
-      pixels,
-      shape: [channels, 1, info.height, info.width],
-      kind: "image",
-      modality: null,
-      spacingMm: null,
-      orientation: null,
-      dtype: type,
-      warnings,
-    };
+    if (format === "bmp") return fromBitmap(bytes, check);
+    return await fromVips(bytes, path, format, pages, check);
   } catch (error) {
+    if (error instanceof InputError) throw error;
     const reason = (error instanceof Error ? error.message : String(error)).trim().split("\n")[0];
     throw new InputError(`${path}: damaged or truncated ${what.replace(/^an? /, "")}: ${reason}`);
   }
+}
+
+/** Pictures in a file: more than one in an animation. 0 where the file is damaged. */
+export async function pagesOf(bytes: Uint8Array): Promise<number> {
+  try {
+    return (await sharp(bytes, { limitInputPixels: false }).metadata()).pages ?? 1;
+  } catch {
+    return 0;
+  }
+}
+
+type Check = (width: number, height: number, depth?: number) => void;
+
+function fromBitmap(bytes: Uint8Array, check: Check): Decoded {
+  const size = bitmapSize(bytes);
+  check(size.width, size.height);
+  const { width, height, bands, samples } = decodeBitmap(bytes);
+  const planes = planesOf(samples, bands, bands === 1 ? "grey" : "rgb", 255);
+  return decoded(planes, "image", [1, height, width], "uint8", noteAlpha(planes));
+}
+
+async function fromVips(
+  bytes: Uint8Array,
+  path: string,
+  format: Format | null,
+  asked: ImageOptions["pages"],
+  check: Check,
+): Promise<Decoded> {
+  // "error" stops at damage; libvips' mere warnings (an odd ICC profile, a stray byte) let the pixels through.
+  const open = (pages: number): Sharp =>
+    sharp(bytes, { failOn: "error", ignoreIcc: true, limitInputPixels: false, ...(pages > 1 ? { pages } : {}) });
+  const one = await open(1).metadata();
+  check(one.width, one.height);
+  const { depth, kind, warnings } = await pagesToRead(path, one, format, asked, () => open(one.pages ?? 1).metadata());
+  check(one.width, one.height, depth);
+
+  const type = TYPES[one.depth as keyof typeof TYPES];
+  // sharp passes these through 16 bits without a sign, and would cut them off at 0.
+  if (type === undefined || (type.dtype === "float32" && one.space === "grey16")) {
+    const held = type === undefined ? one.depth : "16-bit float";
+    throw new InputError(`${path}: expected a TIFF file of unsigned, 8-bit, 32-bit or float32 numbers, got ${held}`);
+  }
+  const colours: Colours = ["b-w", "grey16"].includes(one.space) ? "grey" : one.space === "cmyk" ? "cmyk" : "rgb";
+  const orientation = depth === 1 ? (one.orientation ?? 1) : 1;
+  const image = orientation === 1 ? open(depth) : open(depth).autoOrient();
+  if (orientation !== 1) warnings.push(`turned as EXIF orientation ${orientation} says`);
+  const known = ["b-w", "grey16", "srgb", "rgb16", "scrgb", "rgb", "cmyk"].includes(one.space);
+  // sharp gives the alpha of colour only, and goes from CMYK through sRGB and back unless it is told to stay.
+  const withAlpha = colours === "grey" && one.hasAlpha;
+  const space = !known ? "srgb" : withAlpha ? (one.space === "grey16" ? "rgb16" : "srgb") : one.space;
+  if (colours === "cmyk") image.pipelineColourspace("cmyk");
+  const { data, info } = await image
+    .toColourspace(space)
+    .raw({ depth: one.depth as keyof typeof TYPES })
+    .toBuffer({ resolveWithObject: true });
+  if (!known) warnings.push(`${one.space} was converted to RGB`);
+  if (colours === "cmyk") warnings.push("CMYK was converted to RGB, without an ink profile");
+
+  const samples = new type.array(...aligned(data, type.array.BYTES_PER_ELEMENT));
+  const planes = planesOf(samples, info.channels, colours, type.white);
+  return decoded(planes, kind, [depth, info.height / depth, info.width], type.dtype, [
+    ...warnings,
+    ...noteAlpha(planes),
+  ]);
+}
+
+/** A typed array must begin at a multiple of its width, which a buffer from a pool need not do. */
+function aligned(data: Buffer, width: number): [ArrayBuffer, number, number] {
+  const fits = data.byteOffset % width === 0;
+  const bytes = fits ? data : Uint8Array.from(data);
+  return [bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength / width];
+}
+
+async function pagesToRead(
+  path: string,
+  one: Metadata,
+  format: Format | null,
+  asked: ImageOptions["pages"],
+  all: () => Promise<Metadata>,
+): Promise<{ depth: number; kind: Kind; warnings: string[] }> {
+  const { pages = 1, space } = one;
+  if (pages === 1) return { depth: 1, kind: "image", warnings: [] };
+  if (format === "webp" && asked !== "first") return { depth: pages, kind: "video", warnings: [] };
+  const first = (why: string) => ({
+    depth: 1,
+    kind: "image" as const,
+    warnings: [`page 1 of ${pages} was read${why}`],
+  });
+  if (asked === "first") return first("");
+  if (asked === undefined && !["b-w", "grey16"].includes(space)) return first(": pages in colour are no clear volume");
+  // libvips opens pages together only where size and type agree.
+  const alike = await all().then(
+    () => true,
+    () => false,
+  );
+  if (alike) return { depth: pages, kind: "volume", warnings: [`${pages} pages were read as the slices of a volume`] };
+  if (asked === "volume")
+    throw new InputError(`${path}: expected ${pages} pages of one size and type for a volume, got different ones`);
+  return first(": pages differ in size or type");
+}
+
+const noteAlpha = ({ transparent }: Planes): string[] =>
+  transparent ? ["what is transparent was put on black (alpha)"] : [];
+
+function decoded(
+  { pixels, channels }: Planes,
+  kind: Kind,
+  [depth, height, width]: readonly [number, number, number],
+  dtype: string,
+  warnings: readonly string[],
+): Decoded {
+  return {
+    pixels,
+    shape: [channels, depth, height, width],
+    kind,
+    modality: null,
+    spacingMm: null,
+    orientation: null,
+    dtype,
+    warnings,
+  };
 }

@@ -3,7 +3,7 @@ import { readBytes } from "../files.js";
 import type { Decoded } from "../types.js";
 import { decodeDicom } from "./dicom.js";
 import { isFolder, readDicomSeries } from "./dicomSeries.js";
-import { decodeImage } from "./image.js";
+import { decodeImage, pagesOf, type ImageOptions } from "./image.js";
 import { isNiftiFile, readNifti, type NiftiOptions } from "./nifti.js";
 import { unpackedHead } from "./niftiBytes.js";
 import { contentOf, expectedFromName, readHead, wrongContent } from "./sniff.js";
@@ -12,6 +12,7 @@ import { isVideoFormat, readVideo, type VideoOptions } from "./video.js";
 /** What a reader of one format may be told. */
 export interface ReadOptions {
   readonly video?: VideoOptions;
+  readonly image?: ImageOptions;
   readonly nifti?: NiftiOptions;
 }
 
@@ -21,7 +22,7 @@ export interface ReadOptions {
  *
  * @throws `InputError`, one line: `notes.dcm: expected a DICOM file, got a text file`
  */
-export async function readFile(path: string, { video, nifti }: ReadOptions = {}): Promise<Decoded> {
+export async function readFile(path: string, { video, image, nifti }: ReadOptions = {}): Promise<Decoded> {
   if (isFolder(path)) return readDicomSeries(path);
   if (await isNiftiFile(path)) return readNifti(path, nifti);
   const head = contentOf(readHead(path)).format;
@@ -31,9 +32,12 @@ export async function readFile(path: string, { video, nifti }: ReadOptions = {})
   switch (format) {
     case "png":
     case "jpeg":
-      return decodeImage(bytes, path);
+    case "tiff":
+    case "webp":
+    case "bmp":
+      return decodeImage(bytes, path, image);
     case "gif":
-      return readVideo(path, video);
+      return (await pagesOf(bytes)) > 1 ? readVideo(path, video) : decodeImage(bytes, path, image);
     case "dicom":
       return decodeDicom(bytes, path);
     case "gzip":

@@ -101,6 +101,7 @@ export function contentOf(bytes: Uint8Array): Content {
     if (ascii(bytes, offset, offset + magic.length) === magic) return { format, what };
   }
   if (isTransportStream(bytes)) return { format: "mpegts", what: "an MPEG video" };
+  if (isMgh(bytes)) return { format: null, what: "a FreeSurfer .mgh/.mgz volume (mri_convert writes it as NIfTI)" };
   if (firstWordIs(bytes, 348)) {
     return { format: null, what: bytes.length < 348 ? "the beginning of a NIfTI header" : "an Analyze 7.5 header" };
   }
@@ -125,8 +126,24 @@ export function expectedFromName(path: string): string {
     case ".jpg":
     case ".jpeg":
       return "a PNG or JPEG file";
+    case ".tif":
+    case ".tiff":
+    case ".webp":
+    case ".gif":
+    case ".bmp":
+      return "a picture";
+    case ".mp4":
+    case ".m4v":
+    case ".mov":
+    case ".avi":
+    case ".mpg":
+    case ".mpeg":
+    case ".ts":
+    case ".mkv":
+    case ".webm":
+      return "a video";
     default:
-      return "a PNG, JPEG, DICOM or NIfTI file";
+      return "a picture, a video, a DICOM or a NIfTI file";
   }
 }
 
@@ -141,6 +158,14 @@ function isNifti(bytes: Uint8Array): boolean {
   if (firstWordIs(bytes, 348)) return /^n[+i]1$/.test(ascii(bytes, 344, 347));
   if (firstWordIs(bytes, 540)) return /^n[+i]2$/.test(ascii(bytes, 4, 7));
   return false;
+}
+
+/** FreeSurfer's MGH: big-endian words version = 1, width, height, depth, frames, and type 0, 1, 3 or 4. */
+function isMgh(bytes: Uint8Array): boolean {
+  if (bytes.length < 24) return false;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, 24);
+  const [version, width, height, depth, frames, type] = [0, 4, 8, 12, 16, 20].map((at) => view.getInt32(at, false));
+  return version === 1 && [width, height, depth, frames].every((n) => n > 0 && n < 65536) && [0, 1, 3, 4].includes(type);
 }
 
 /**
