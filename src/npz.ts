@@ -1,15 +1,12 @@
 /** `.npz`, numpy's zip of arrays: what Python opens with `numpy.load(path)`, without pickle. */
-import { unzipSync, zipSync, type Zippable } from "fflate";
-import { dump, parse } from "npyjs";
-import { readBytes, writeAtomic } from "./files.js";
+import { zipSync, type Zippable } from "fflate";
+import { dump } from "npyjs";
+import { readBytes, systemError, writeAtomic } from "./files.js";
+import { parseNpy, type NpzArray } from "./npy.js";
 import { InputError } from "./types.js";
+import { ZipFile, type ZipLimits } from "./zip.js";
 
-export interface NpzArray {
-  /** `[]` for a single value. */
-  readonly shape: readonly number[];
-  /** Row major. */
-  readonly data: ArrayLike<string | number | bigint | boolean>;
-}
+export type { NpzArray } from "./npy.js";
 
 /** What can be written: text (`<U`), float32 or bytes. */
 export interface NpzOutput {
@@ -36,60 +33,54 @@ function dumpStrings(strings: readonly string[], shape: readonly number[]): Uint
   return bytes;
 }
 
-/** The other way round; null where the array does not hold little-endian unicode. */
-function parseStrings(bytes: Uint8Array): NpzArray | null {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const start = bytes[6] === 1 ? 10 : 12;
-  const length = bytes[6] === 1 ? view.getUint16(8, true) : view.getUint32(8, true);
-  const header = Buffer.from(bytes.subarray(start, start + length)).toString("latin1");
-  const width = Number(/'descr':\s*'<U(\d+)'/.exec(header)?.[1]);
-  const extents = /'shape':\s*\(([^)]*)\)/.exec(header)?.[1];
-  if (Number.isNaN(width) || extents === undefined) return null;
-  const shape = extents.split(",").flatMap((extent) => (extent.trim() === "" ? [] : [Number(extent)]));
-  const count = shape.reduce((product, extent) => product * extent, 1);
-  const data = Array.from({ length: count }, (_, row) => {
-    let text = "";
-    for (let i = 0; i < width; i++) {
-      const point = view.getUint32(start + length + 4 * (row * width + i), true);
-      if (point !== 0) text += String.fromCodePoint(point);
-    }
-    return text;
-  });
-  return { shape, data };
-}
-
-function parseArray(bytes: Uint8Array): NpzArray {
-  const strings = parseStrings(bytes);
-  if (strings !== null) return strings;
-  const { shape, data, fortranOrder } = parse(bytes.slice().buffer);
-  if (fortranOrder && shape.length > 1) throw new Error("it is in Fortran order; save numpy.ascontiguousarray of it");
-  const array = { shape, data: data as unknown as NpzArray["data"] };
-  const expected = shape.reduce((product, extent) => product * extent, 1);
-  if (array.data.length !== expected) throw new Error(`expected ${expected} values, got ${array.data.length}`);
-  return array;
-}
-
-/** Every array of the file, by name. Throws an `InputError` that names the file, and the array if it is to blame. */
-export function readNpz(path: string): Map<string, NpzArray> {
-  const bytes = readBytes(path);
-  let files: Record<string, Uint8Array>;
+/**
+ * Every array of the file, by name, each checked against its checksum. ZIP64 too.
+ *
+ * @throws `InputError` that names the file, and the array or the limit if that is to blame
+ */
+export function readNpz(path: string, limits?: ZipLimits): Map<string, NpzArray> {
+  const zip = openNpz(path);
   try {
-    files = unzipSync(bytes);
-  } catch {
+    const arrays = new Map<string, NpzArray>();
+    for (const member of zip.members.values()) {
+      if (!member.name.endsWith(".npy")) continue;
+      const name = member.name.slice(0, -4);
+      try {
+        arrays.set(name, parseNpy(zip.read(member, limits)));
+      } catch (error) {
+        throw arrayError(path, name, error);
+      }
+    }
+    return arrays;
+  } finally {
+    zip.close();
+  }
+}
+
+/** The zip file itself, for arrays that are read a part at a time. Close it. */
+export function openNpz(path: string): ZipFile {
+  try {
+    return new ZipFile(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== undefined) throw systemError(path, error);
     throw new InputError(`${path}: expected an .npz file (a zip of .npy arrays), got something else or a cut file`);
   }
-  const arrays = new Map<string, NpzArray>();
-  for (const [file, content] of Object.entries(files)) {
-    if (!file.endsWith(".npy")) continue;
-    const name = file.slice(0, -4);
-    try {
-      arrays.set(name, parseArray(content));
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new InputError(`${path}: cannot read the array ${name}: ${reason}`);
-    }
+}
+
+/** `set.npz: cannot read the array x: its checksum is wrong` */
+export function arrayError(path: string, name: string, error: unknown): InputError {
+  const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
+  return new InputError(`${path}: cannot read the array ${name}: ${reason}`);
+}
+
+/** The one array of an `.npy` file. Throws an `InputError` that names it. */
+export function readNpy(path: string): NpzArray {
+  try {
+    return parseNpy(readBytes(path));
+  } catch (error) {
+    if (error instanceof InputError) throw error;
+    throw new InputError(`${path}: expected an .npy array: ${(error as Error).message}`);
   }
-  return arrays;
 }
 
 /** Writes arrays atomically. The same arrays give the same bytes: the zip carries a fixed date, the one numpy uses. */
