@@ -95,6 +95,43 @@ describe("a file that cannot be read", () => {
   });
 });
 
+test("another volume is read by its number, and one that is not there is refused", async () => {
+  const stored = readFileSync(fixture("four.nii"));
+  const second = await readNifti(fixture("four.nii"), { volume: 1 });
+  expect(second.warnings).toEqual([]);
+  expect(second.pixels[3]).toBe(stored.readInt16LE(352 + 2 * 60)); // stored from right to left, four in a row
+  for (const volume of [2, -1, 0.5, NaN]) {
+    expect(await inputErrorOf(readNifti(fixture("four.nii"), { volume }))).toMatch(
+      /expected a volume from 0 to 1 .*, got/,
+    );
+  }
+});
+
+describe("limits", () => {
+  test("a gzip file that expands beyond the limit is refused, and one within it is read", async () => {
+    const whole = gunzipSync(readFileSync(fixture("scaled.nii.gz")));
+    const long = write("long.nii.gz", gzipSync(Buffer.concat([whole, Buffer.alloc(5_000_000)])));
+    expect(await inputErrorOf(readNifti(long, { maxBytes: 1_000_000 }))).toMatch(
+      /expands beyond the limit of 1000000 bytes \(option maxBytes\)$/,
+    );
+    expect((await readNifti(long, { maxBytes: 6_000_000 })).pixels.length).toBe(60);
+  });
+
+  test("a volume larger than the limit is refused before it is read", async () => {
+    expect(await inputErrorOf(readNifti(fixture("f8.nii"), { maxBytes: 479 }))).toMatch(
+      /takes 480 bytes, above the limit/,
+    );
+    expect((await readNifti(fixture("f8.nii"), { maxBytes: 480 })).pixels.length).toBe(60);
+  });
+
+  test("integers that float32 cannot hold are counted", async () => {
+    const bytes = Buffer.from(readFileSync(fixture("i4.nii")));
+    for (let at = 352; at < bytes.length; at += 4) bytes.writeInt32LE(at === 352 ? 16_777_217 : 16_777_216, at);
+    const { warnings } = await readNifti(write("rounded.nii", bytes));
+    expect(warnings).toEqual(["1 values of int32 were rounded to float32 (24 bits)"]);
+  });
+});
+
 describe("the closest axes", () => {
   test("of a permutation with signs are exactly it, at any length and under a small turn", () => {
     const random = new Random(3);

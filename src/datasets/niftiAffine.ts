@@ -4,12 +4,13 @@ import type { Vector } from "./orientation.js";
 
 /**
  * The columns for i, j and k of the affine in use, by nibabel's rule (`Nifti1Header.get_best_affine`): the sform where
- * its code is not 0, else the qform where its code is not 0, else voxel sizes alone with i running from right to left.
+ * its code is one of the standard's (1 to 5), else the qform likewise, else voxel sizes alone with i running from right to
+ * left.
  */
 export function niftiAxes(header: NIFTI1 | NIFTI2, bytes: Uint8Array, warnings: string[]): [Vector, Vector, Vector] {
-  if (header.sform_code !== 0) return sform(header, bytes);
+  if (isSet(header.sform_code, "sform", warnings)) return sform(header, bytes);
   const sizes = positiveSizes(header.pixDims, warnings);
-  if (header.qform_code !== 0) return qform(header, sizes, warnings);
+  if (isSet(header.qform_code, "qform", warnings)) return qform(header, sizes, warnings);
   warnings.push(
     "no affine (sform and qform codes are 0): assumed, as nibabel does, that axes i, j, k point to L, A, S",
   );
@@ -18,6 +19,11 @@ export function niftiAxes(header: NIFTI1 | NIFTI2, bytes: Uint8Array, warnings: 
     [0, sizes[1], 0],
     [0, 0, sizes[2]],
   ];
+}
+
+function isSet(code: number, form: string, warnings: string[]): boolean {
+  if (code < 0 || code > 5) warnings.push(`${form} code ${code} is not in the standard: taken for 0`);
+  return code >= 1 && code <= 5;
 }
 
 /** Read here: the library overwrites a NIfTI-1 sform by the qform when the latter has the higher code. */

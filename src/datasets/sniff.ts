@@ -165,7 +165,9 @@ function isMgh(bytes: Uint8Array): boolean {
   if (bytes.length < 24) return false;
   const view = new DataView(bytes.buffer, bytes.byteOffset, 24);
   const [version, width, height, depth, frames, type] = [0, 4, 8, 12, 16, 20].map((at) => view.getInt32(at, false));
-  return version === 1 && [width, height, depth, frames].every((n) => n > 0 && n < 65536) && [0, 1, 3, 4].includes(type);
+  return (
+    version === 1 && [width, height, depth, frames].every((n) => n > 0 && n < 65536) && [0, 1, 3, 4].includes(type)
+  );
 }
 
 /**
