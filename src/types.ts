@@ -41,6 +41,8 @@ export interface Decoded {
   readonly orientation: string | null;
   /** The stored type, as numpy spells it: `uint8`, `int16`, `float32`… */
   readonly dtype: string;
+  /** Values that the file sets apart as never scanned (DICOM's pixel padding), both ends included; in `pixels` as they are. */
+  readonly padding?: readonly [low: number, high: number] | null;
   readonly warnings: readonly string[];
 }
 

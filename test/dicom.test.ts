@@ -43,6 +43,11 @@ describe("one file", () => {
     expect(b.pixels).toEqual(a.pixels);
   });
 
+  test("frames in RLE are those of the file they were made from", async () => {
+    const [packed, plain] = await Promise.all(["rle.dcm", "stack.dcm"].map((name) => readDicom(fixture(name))));
+    expect(packed).toEqual(plain);
+  });
+
   test("a file without preamble says how it was recognised", async () => {
     expect((await readDicom(fixture("bare_implicit.dcm"))).warnings.join()).toMatch(/no meta header/);
   });
@@ -109,8 +114,31 @@ describe("a folder of slices", () => {
 });
 
 describe("a file that cannot be read", () => {
-  test("is refused by the name of its compression", async () => {
-    expect(await inputErrorOf(readDicom(fixture("rle.dcm")))).toMatch(/RLE Lossless \(1\.2\.840\.10008\.1\.2\.5\)/);
+  test("is refused by name when it holds a video stream, and by number when its compression is unknown", async () => {
+    const withSyntax = (uid: string): string => {
+      const bytes = readFileSync(fixture("rle.dcm"));
+      const at = bytes.indexOf("1.2.840.10008.1.2.5\0", 0, "latin1");
+      bytes.write(uid.padEnd(20, "\0"), at, "latin1");
+      const path = join(scratch(), "other.dcm");
+      writeFileSync(path, bytes);
+      return path;
+    };
+    expect(await inputErrorOf(readDicom(withSyntax("1.2.840.10008.1.2.9")))).toMatch(
+      /unknown .* 1\.2\.840\.10008\.1\.2\.9 /,
+    );
+    const mpeg = withSyntax("1.2.840.10008.1.2.7");
+    const bytes = readFileSync(mpeg);
+    const meta = bytes.indexOf("\x02\0\x10\0UI", 0, "latin1");
+    const longer = Buffer.concat([
+      bytes.subarray(0, meta + 6),
+      Buffer.from([24, 0]),
+      Buffer.from("1.2.840.10008.1.2.4.102\0", "latin1"),
+      bytes.subarray(meta + 28),
+    ]);
+    writeFileSync(mpeg, longer);
+    expect(await inputErrorOf(readDicom(mpeg))).toMatch(
+      /MPEG-4 AVC \(1\.2\.840\.10008\.1\.2\.4\.102\) is not supported/,
+    );
   });
 
   test("is refused when it has no pixels", async () => {

@@ -2,7 +2,7 @@
 import type { DataSet } from "dicom-parser";
 import { readBytes } from "../files.js";
 import type { Decoded, Kind, Modality, Shape3 } from "../types.js";
-import { guarded, parseDicom, type DicomFile } from "./dicomFile.js";
+import { asDamage, parseDicom, type DicomFile } from "./dicomFile.js";
 import {
   heightOf,
   lettersOf,
@@ -38,27 +38,32 @@ const MODALITY: Readonly<Record<string, Modality>> = {
 const FRAMES_IN_TIME = ["US", "IVUS", "XA", "RF", "ES", "XC", "GM"];
 
 /**
- * Reads an uncompressed DICOM file: implicit or explicit little endian, explicit big endian or deflated, with or without the
- * preamble; grey, palette, RGB or YBR_FULL(_422) pixels of 1, 8, 16 or 32 bits, or floats; several frames along D, in
- * stored order. Values are stored × RescaleSlope + RescaleIntercept (Hounsfield units for CT).
+ * Reads a DICOM file: implicit or explicit little endian, explicit big endian, deflated, or in any compression of frames (see
+ * `dicomCodecs.ts`), with or without the preamble; grey, palette, RGB or YBR pixels of 1 to 32 bits, or floats; several
+ * frames along D, in stored order. Values are stored × RescaleSlope + RescaleIntercept (Hounsfield units for CT), or those
+ * of the modality look-up table; overlays are left out.
  *
- * A MONOCHROME1 picture is not inverted: `warnings` holds `MONOCHROME1_WARNING` instead.
+ * A MONOCHROME1 picture is not inverted: `warnings` holds `MONOCHROME1_WARNING` instead. Padding is left as it is, see `padding`.
  * `spacingMm` is null for clips, whose D is time. `orientation` comes from ImageOrientationPatient, see `lettersOf`.
  *
  * @returns `[1 or 3, frames, rows, columns]`; a stored 1024 with slope 1 and intercept −1024 is 0 HU
- * @throws  `InputError`, one line: compressed, truncated, without pixels, or no DICOM at all
+ * @throws  `InputError`, one line: a video stream, truncated, damaged, without pixels, or no DICOM at all
  */
 export async function readDicom(path: string): Promise<Decoded> {
   return decodeDicom(readBytes(path), path);
 }
 
 /** `readDicom` for bytes in memory; `path` is for messages only. */
-export function decodeDicom(bytes: Uint8Array, path: string): Decoded {
-  return guarded(path, () => decoded(parseDicom(bytes, path)));
+export async function decodeDicom(bytes: Uint8Array, path: string): Promise<Decoded> {
+  try {
+    return await decoded(parseDicom(bytes, path));
+  } catch (thrown) {
+    throw asDamage(path, thrown);
+  }
 }
 
-function decoded(file: DicomFile): Decoded {
-  const picture = decodePixels(file);
+async function decoded(file: DicomFile): Promise<Decoded> {
+  const picture = await decodePixels(file);
   const { data } = file;
   const { frames, channels, rows, columns } = picture;
   const warnings = [...file.warnings, ...picture.warnings];
@@ -72,6 +77,7 @@ function decoded(file: DicomFile): Decoded {
     spacingMm,
     orientation,
     dtype: picture.dtype,
+    padding: picture.padding,
     warnings,
   };
 }

@@ -9,57 +9,44 @@ const EXPLICIT_LITTLE = "1.2.840.10008.1.2.1";
 const DEFLATED = "1.2.840.10008.1.2.1.99";
 const EXPLICIT_BIG = "1.2.840.10008.1.2.2";
 
-/** Names of the syntaxes whose pixels we cannot decode yet, for the error text (PS3.6, annex A). */
-const COMPRESSED: Readonly<Record<string, string>> = {
-  "1.2.840.10008.1.2.1.98": "Encapsulated Uncompressed",
-  "1.2.840.10008.1.2.4.50": "JPEG Baseline",
-  "1.2.840.10008.1.2.4.51": "JPEG Extended",
-  "1.2.840.10008.1.2.4.57": "JPEG Lossless",
-  "1.2.840.10008.1.2.4.70": "JPEG Lossless SV1",
-  "1.2.840.10008.1.2.4.80": "JPEG-LS Lossless",
-  "1.2.840.10008.1.2.4.81": "JPEG-LS Near-Lossless",
-  "1.2.840.10008.1.2.4.90": "JPEG 2000 Lossless",
-  "1.2.840.10008.1.2.4.91": "JPEG 2000",
-  "1.2.840.10008.1.2.4.92": "JPEG 2000 Multi-component Lossless",
-  "1.2.840.10008.1.2.4.93": "JPEG 2000 Multi-component",
-  "1.2.840.10008.1.2.4.94": "JPIP Referenced",
-  "1.2.840.10008.1.2.4.95": "JPIP Referenced Deflate",
-  "1.2.840.10008.1.2.4.100": "MPEG-2",
-  "1.2.840.10008.1.2.4.101": "MPEG-2 High",
-  "1.2.840.10008.1.2.4.102": "MPEG-4 AVC",
-  "1.2.840.10008.1.2.4.103": "MPEG-4 AVC BD-compatible",
-  "1.2.840.10008.1.2.4.104": "MPEG-4 AVC 2D",
-  "1.2.840.10008.1.2.4.105": "MPEG-4 AVC 3D",
-  "1.2.840.10008.1.2.4.106": "MPEG-4 AVC Stereo",
-  "1.2.840.10008.1.2.4.107": "HEVC",
-  "1.2.840.10008.1.2.4.108": "HEVC 10-bit",
-  "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
-  "1.2.840.10008.1.2.4.111": "JPEG XL JPEG Recompression",
-  "1.2.840.10008.1.2.4.112": "JPEG XL",
-  "1.2.840.10008.1.2.4.201": "HTJ2K Lossless",
-  "1.2.840.10008.1.2.4.202": "HTJ2K Lossless RPCL",
-  "1.2.840.10008.1.2.4.203": "HTJ2K",
-  "1.2.840.10008.1.2.5": "RLE Lossless",
-  "1.2.840.10008.1.2.8.1": "Deflated Image Frame",
-};
+/** The element that holds the pixels, cut to what the file holds of it. */
+export interface PixelElement {
+  readonly tag: "x7fe00008" | "x7fe00009" | "x7fe00010";
+  readonly vr: string | undefined;
+  /** The value: samples, or the items of encapsulated frames and all that follows them. */
+  readonly bytes: Uint8Array;
+  /** The length that the file declares. */
+  readonly declared: number;
+  readonly encapsulated: boolean;
+  /** Extended Offset Table (7FE0,0001), where there is one. */
+  readonly extendedOffsets: readonly number[] | null;
+}
 
 /** A parsed file. `data` keeps the bytes; nothing in it is ever printed but numbers and closed vocabularies. */
 export interface DicomFile {
   readonly path: string;
+  /** What stands before the pixels. */
   readonly data: DataSet;
+  readonly pixels: PixelElement | null;
   /** The transfer syntax in use, where the file does not say: the one that was recognised. */
   readonly syntax: string;
   readonly littleEndian: boolean;
   readonly warnings: readonly string[];
 }
 
+const PIXELS = "x7fe00010";
+const EXTENDED_OFFSETS = "x7fe00001";
+const UNDEFINED_LENGTH = 0xffffffff;
+/** A deflated data set may unfold to this much: 1 GiB. */
+const MOST_INFLATED = 2 ** 30;
+
 /**
- * Parses the tags of a DICOM file, with or without preamble and meta header, in any transfer syntax.
+ * Parses the tags of a DICOM file, with or without preamble and meta header, in any transfer syntax. Parsing ends where the
+ * pixels begin, so that a long file is as quick to look at as a short one.
  *
- * @param headerOnly  stop before the pixel data: enough for sorting, quick for long series
- * @throws            `InputError`, one line
+ * @throws `InputError`, one line
  */
-export function parseDicom(bytes: Uint8Array, path: string, headerOnly = false): DicomFile {
+export function parseDicom(bytes: Uint8Array, path: string): DicomFile {
   const { format, what } = contentOf(bytes);
   if (format !== "dicom") throw wrongContent(path, "a DICOM file", what);
   const warnings: string[] = [];
@@ -77,15 +64,13 @@ export function parseDicom(bytes: Uint8Array, path: string, headerOnly = false):
   }
   if (meta.syntax === null) warnings.push("no meta header: the transfer syntax was recognised from the bytes");
 
-  const options = { TransferSyntaxUID: parsedAs, ...(headerOnly ? { untilTag: "x7fe00010" } : {}) };
-  const data = parseBody(body, options, warnings, path);
-  return {
-    path,
-    data,
-    syntax: meta.syntax ?? parsedAs,
-    littleEndian: parsedAs !== EXPLICIT_BIG,
-    warnings,
-  };
+  const { data, pixels } = parseBody(body, parsedAs, path);
+  return { path, data, pixels, syntax: meta.syntax ?? parsedAs, littleEndian: parsedAs !== EXPLICIT_BIG, warnings };
+}
+
+/** True for the transfer syntaxes whose pixels are not in frames of their own. */
+export function isNative(syntax: string): boolean {
+  return [IMPLICIT_LITTLE, EXPLICIT_LITTLE, DEFLATED, EXPLICIT_BIG].includes(syntax);
 }
 
 /** Runs a reader of tags: dicom-parser throws plain strings where a value lies outside the file. */
@@ -93,22 +78,15 @@ export function guarded<T>(path: string, read: () => T): T {
   try {
     return read();
   } catch (thrown) {
-    if (typeof thrown !== "string") throw thrown;
-    throw new InputError(`${path}: truncated or damaged DICOM file: ${thrown.split("\n")[0]}`);
+    throw asDamage(path, thrown);
   }
 }
 
-/** Throws for a transfer syntax whose pixels are compressed, unknown or private. */
-export function assertUncompressed({ path, syntax }: DicomFile): void {
-  if ([IMPLICIT_LITTLE, EXPLICIT_LITTLE, DEFLATED, EXPLICIT_BIG].includes(syntax)) return;
-  const name = COMPRESSED[syntax];
-  // Only what has the form of a UID is shown: a damaged length can put a patient's name into this text.
-  if (!/^[0-9.]{1,64}$/.test(syntax))
-    throw new InputError(`${path}: damaged DICOM file: its transfer syntax is not a UID`);
-  const subject = name === undefined ? `unknown transfer syntax ${syntax}` : `compressed DICOM, ${name} (${syntax}),`;
-  throw new InputError(
-    `${path}: ${subject} is not supported yet; expected an uncompressed or deflated transfer syntax`,
-  );
+/** What a reader of tags threw, as an `InputError` where the file is to blame. */
+export function asDamage(path: string, thrown: unknown): unknown {
+  return typeof thrown === "string"
+    ? new InputError(`${path}: truncated or damaged DICOM file: ${thrown.split("\n")[0]}`)
+    : thrown;
 }
 
 /** All numbers of a DS or IS element, or null where it is absent, empty or not numeric. */
@@ -147,7 +125,7 @@ function readMeta(bytes: Uint8Array): { syntax: string | null; end: number } {
     if (long && at + 12 > bytes.length) break;
     const length = long ? view.getUint32(at + 8, true) : view.getUint16(at + 6, true);
     const from = at + (long ? 12 : 8);
-    if (view.getUint16(at + 2, true) === 0x10) syntax = text(from, from + length).replace(/[\0 ]+$/, "");
+    if (view.getUint16(at + 2, true) === 0x10) syntax = text(from, from + Math.min(length, 256)).replace(/[\0 ]+$/, "");
     at = from + length;
   }
   return { syntax: syntax === "" ? null : syntax, end: Math.min(at, bytes.length) };
@@ -163,32 +141,73 @@ function recogniseSyntax(body: Uint8Array): string {
 
 function inflated(body: Uint8Array, path: string): Uint8Array {
   try {
-    return inflateRawSync(body);
+    return inflateRawSync(body, { maxOutputLength: MOST_INFLATED });
   } catch (error) {
-    throw new InputError(`${path}: damaged or truncated deflated DICOM file: ${(error as Error).message}`);
+    const reason =
+      (error as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE"
+        ? `more than ${MOST_INFLATED} bytes`
+        : (error as Error).message;
+    throw new InputError(`${path}: damaged or truncated deflated DICOM file: ${reason}`);
   }
 }
 
-function parseBody(
-  body: Uint8Array,
-  options: { TransferSyntaxUID: string; untilTag?: string },
-  warnings: string[],
-  path: string,
-): DataSet {
+function parseBody(body: Uint8Array, syntax: string, path: string): { data: DataSet; pixels: PixelElement | null } {
+  let data = parsedUntil(PIXELS, body, syntax, path);
+  if (data.elements[EXTENDED_OFFSETS] === undefined || syntax === IMPLICIT_LITTLE) {
+    return { data, pixels: pixelElement(data, null) };
+  }
+  // dicom-parser does not know that OV has a length of 32 bits and reads on in its middle: stop before, and go on by hand.
+  data = parsedUntil(EXTENDED_OFFSETS, body, syntax, path);
+  const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+  const little = syntax !== EXPLICIT_BIG;
+  let offsets: number[] | null = null;
+  for (let at = data.elements[EXTENDED_OFFSETS].dataOffset - 8; at + 12 <= body.length;) {
+    if (view.getUint16(at, little) !== 0x7fe0) break;
+    const element = view.getUint16(at + 2, little);
+    const length = view.getUint32(at + 8, little);
+    const dataOffset = at + 12;
+    if (element === 0x10) {
+      const vr = String.fromCharCode(body[at + 4], body[at + 5]);
+      data.elements[PIXELS] = { tag: PIXELS, vr, length, dataOffset, hadUndefinedLength: length === UNDEFINED_LENGTH };
+      break;
+    }
+    if (length > body.length - dataOffset) break;
+    if (element === 1) {
+      offsets = Array.from({ length: length >> 3 }, (_, i) => Number(view.getBigUint64(dataOffset + 8 * i, little)));
+    }
+    at = dataOffset + length;
+  }
+  return { data, pixels: pixelElement(data, offsets) };
+}
+
+function pixelElement(data: DataSet, extendedOffsets: readonly number[] | null): PixelElement | null {
+  for (const tag of ["x7fe00010", "x7fe00008", "x7fe00009"] as const) {
+    const element = data.elements[tag];
+    if (element === undefined || element.length === 0) continue;
+    const encapsulated = element.length === UNDEFINED_LENGTH || element.hadUndefinedLength === true;
+    const end = encapsulated ? data.byteArray.length : element.dataOffset + element.length;
+    return {
+      tag,
+      vr: element.vr,
+      bytes: data.byteArray.subarray(element.dataOffset, end), // ends where the file ends
+      declared: element.length,
+      encapsulated,
+      extendedOffsets,
+    };
+  }
+  return null;
+}
+
+function parsedUntil(untilTag: string, body: Uint8Array, syntax: string, path: string): DataSet {
   try {
-    return dicomParser.parseDicom(body, options);
+    return dicomParser.parseDicom(body, { TransferSyntaxUID: syntax, untilTag });
   } catch (thrown) {
     // dicom-parser throws strings, errors, and { exception, dataSet } with what it had read so far.
     const { exception, dataSet } = thrown as { exception?: unknown; dataSet?: DataSet };
     const cause = exception ?? thrown;
     const reason = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0];
-    if (dataSet === undefined) throw new InputError(`${path}: damaged DICOM file: ${reason}`);
-    const hasPixels = ["x7fe00010", "x7fe00008", "x7fe00009"].some((tag) => tag in dataSet.elements);
-    if (hasPixels) {
-      warnings.push("damaged after the pixel data; what follows was ignored");
-      return dataSet;
-    }
-    if (dataSet.elements.x00280010 !== undefined) {
+    if (dataSet?.elements[EXTENDED_OFFSETS] !== undefined && untilTag === PIXELS) return dataSet;
+    if (dataSet?.elements.x00280010 !== undefined) {
       throw new InputError(`${path}: truncated or damaged DICOM file: it ends before its pixel data does`);
     }
     throw new InputError(`${path}: damaged DICOM file: ${reason}`);

@@ -1,11 +1,17 @@
-/** The pixel data of one uncompressed DICOM file: cells to numbers, colour to RGB, rescale (PS3.3 C.7.6.3, C.11.1). */
-import type { DataSet, Element } from "dicom-parser";
+/** The pixels of one DICOM file: frame by frame to numbers, colour to RGB, rescaled (PS3.3 C.7.6.3, C.11.1). */
 import { InputError } from "../types.js";
-import { assertUncompressed, decimals, frameDecimals, type DicomFile } from "./dicomFile.js";
-import { BYTES_PER_SAMPLE, samplesFrom, swapBytes, type SampleType } from "./samples.js";
+import { frameDecoder, type DecodedFrame, type FrameForm } from "./dicomCodecs.js";
+import { lookUpColour, paletteOf, toRgb, type Palette } from "./dicomColour.js";
+import { decimals, isNative, type DicomFile, type PixelElement } from "./dicomFile.js";
+import { encapsulatedFrames } from "./dicomFrames.js";
+import { doubled, floats, integers, sampleType, swapped, unpacked, type Samples } from "./dicomSamples.js";
+import { paddingOf, unitsOf, writeGrey, type Units } from "./dicomUnits.js";
 
 /** Stands in the warnings of a picture whose lowest values are to be shown white, such as most old X-rays. */
 export const MONOCHROME1_WARNING = "MONOCHROME1: values are inverted (high is dark)";
+
+/** More values than this in one file are refused: 2³⁰, 4 GiB of float32. */
+export const MOST_VALUES = 2 ** 30;
 
 export interface DicomPixels {
   /** `[C, frames, rows, columns]`, rescaled. */
@@ -15,62 +21,89 @@ export interface DicomPixels {
   readonly rows: number;
   readonly columns: number;
   readonly dtype: string;
+  /** Rescaled values that mark what lies outside the picture, ends included, or null. */
+  readonly padding: readonly [low: number, high: number] | null;
   readonly warnings: readonly string[];
 }
 
 /** How the cells lie in the file. */
-interface Cells {
+interface Cells extends FrameForm {
   readonly frames: number;
-  readonly rows: number;
-  readonly columns: number;
-  readonly samplesPerPixel: 1 | 3;
-  readonly photometric: string;
-  readonly bitsAllocated: number;
-  readonly bitsStored: number;
-  readonly signed: boolean;
   readonly planar: boolean;
+  readonly float: 32 | 64 | null;
 }
 
-const SUPPORTED = ["MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422"];
+/** One frame, or all of them one after another. */
+interface Frame {
+  readonly values: Samples;
+  /** Index of the frame's first sample in `values`. */
+  readonly from: number;
+  readonly planar: boolean;
+  readonly ybr: boolean;
+}
+
+const SUPPORTED = [
+  "MONOCHROME1",
+  "MONOCHROME2",
+  "PALETTE COLOR",
+  "RGB",
+  "YBR_FULL",
+  "YBR_FULL_422",
+  "YBR_RCT",
+  "YBR_ICT",
+];
 
 /**
- * Decodes the pixels of a file: stored value × RescaleSlope + RescaleIntercept, per frame where the file says so. Bits
- * above BitsStored are cleared, or filled with the sign. YBR becomes RGB, a palette is looked up. MONOCHROME1 is left as it
- * is, with `MONOCHROME1_WARNING`.
+ * Decodes the pixels of a file: stored value × RescaleSlope + RescaleIntercept, per frame where the file says so, or the
+ * modality look-up table. Bits above BitsStored are cleared (old files keep overlays there), or filled with the sign; overlay
+ * planes are ignored. YBR becomes RGB, a palette is looked up. MONOCHROME1 is left as it is, with `MONOCHROME1_WARNING`.
  */
-export function decodePixels(file: DicomFile): DicomPixels {
-  const { data, path } = file;
+export async function decodePixels(file: DicomFile): Promise<DicomPixels> {
   const warnings: string[] = [];
   const element = pixelElement(file);
   const cells = describeCells(file, element, warnings);
-  const { frames, rows, columns } = cells;
+  const { frames, rows, columns, photometric, samplesPerPixel, signed } = cells;
+  const palette = photometric === "PALETTE COLOR" ? paletteOf(file, signed) : null;
+  const channels: 1 | 3 = palette === null ? samplesPerPixel : 3;
   const plane = rows * columns;
-
-  const { stored, dtype } = storedSamples(file, element, cells, warnings);
-  const colour = cells.samplesPerPixel === 3;
-  let pixels = colour ? planesOf(stored, cells) : Float32Array.from(stored);
-  let channels: 1 | 3 = colour ? 3 : 1;
-  let type = dtype;
-  if (cells.photometric.startsWith("YBR")) toRgb(pixels, cells.bitsStored);
-  if (cells.photometric === "PALETTE COLOR") {
-    const palette = paletteOf(data, cells, file);
-    pixels = lookUp(stored, palette);
-    channels = 3;
-    type = palette.type;
-  } else {
-    rescale(pixels, stored, cells, data);
+  if (channels * frames * plane > MOST_VALUES) {
+    throw new InputError(
+      `${file.path}: ${channels} × ${frames} × ${rows} × ${columns} values are more than the ${MOST_VALUES} that are read at once`,
+    );
   }
-  if (cells.photometric === "MONOCHROME1") warnings.push(MONOCHROME1_WARNING);
-  if (data.elements.x00283000 !== undefined && channels === 1) {
-    warnings.push("the modality look-up table was not applied: values are as stored");
+  const frameAt = await frameReader(file, element, cells, warnings);
+  const units = unitsOf(file, frames, signed);
+  const first = frameAt(0); // before anything large is allocated
+  const pixels = new Float32Array(channels * frames * plane);
+  for (let f = 0; f < frames; f++) {
+    const frame = f === 0 ? first : frameAt(f);
+    if (frame.values.length < frame.from + samplesPerPixel * plane)
+      throw new InputError(`${file.path}: frame ${f + 1} of ${frames} is shorter than rows × columns`);
+    const to = Array.from({ length: channels }, (_, c) => {
+      const at = (c * frames + f) * plane;
+      return pixels.subarray(at, at + plane);
+    });
+    writeFrame(frame, to, cells, palette, units, f);
   }
-  if (pixels.length !== channels * frames * plane) throw new Error(`${path}: decoded size does not match its header`);
-  return { pixels, channels, frames, rows, columns, dtype: type, warnings };
+  if (photometric === "MONOCHROME1") warnings.push(MONOCHROME1_WARNING);
+  const dtype =
+    cells.float !== null
+      ? `float${cells.float}`
+      : sampleType(palette?.[0].bits ?? cells.bitsAllocated, palette === null && signed);
+  return {
+    pixels,
+    channels,
+    frames,
+    rows,
+    columns,
+    dtype,
+    padding: palette === null ? paddingOf(file, cells, units) : null,
+    warnings,
+  };
 }
 
-function pixelElement({ data, path }: DicomFile): Element {
-  const element = data.elements.x7fe00010 ?? data.elements.x7fe00008 ?? data.elements.x7fe00009;
-  if (element !== undefined && element.length > 0) return element;
+function pixelElement({ data, pixels, path }: DicomFile): PixelElement {
+  if (pixels !== null) return pixels;
   if (data.elements.x00041220 !== undefined || data.elements.x00041130 !== undefined) {
     throw new InputError(`${path}: expected a DICOM image, got a DICOMDIR (an index of files)`);
   }
@@ -79,12 +112,7 @@ function pixelElement({ data, path }: DicomFile): Element {
   throw new InputError(`${path}: expected a DICOM image, got a DICOM object without pixel data${kind}`);
 }
 
-function describeCells(file: DicomFile, element: Element, warnings: string[]): Cells {
-  const { data, path } = file;
-  assertUncompressed(file);
-  if (element.encapsulatedPixelData === true || element.hadUndefinedLength === true) {
-    throw new InputError(`${path}: compressed pixel data under an uncompressed transfer syntax is not supported`);
-  }
+function describeCells({ data, path }: DicomFile, element: PixelElement, warnings: string[]): Cells {
   const rows = data.uint16("x00280010") ?? 0;
   const columns = data.uint16("x00280011") ?? 0;
   const frames = decimals(data, "x00280008")?.[0] ?? (data.string("x00280008") ? NaN : 1);
@@ -109,9 +137,8 @@ function describeCells(file: DicomFile, element: Element, warnings: string[]): C
   }
   const float = element.tag === "x7fe00008" ? 32 : element.tag === "x7fe00009" ? 64 : null;
   const bitsAllocated = float ?? data.uint16("x00280100") ?? 0;
-  const allowed = float === null ? [1, 8, 16, 32] : [float];
-  if (!allowed.includes(bitsAllocated)) {
-    throw new InputError(`${path}: ${bitsAllocated} bits allocated are not supported; expected 1, 8, 16 or 32`);
+  if (bitsAllocated < 1 || (float === null && bitsAllocated > 32)) {
+    throw new InputError(`${path}: ${bitsAllocated} bits allocated are not supported; expected 1 to 32`);
   }
   const bitsStored = float ?? data.uint16("x00280101") ?? bitsAllocated;
   if (bitsStored < 1 || bitsStored > bitsAllocated) {
@@ -131,161 +158,126 @@ function describeCells(file: DicomFile, element: Element, warnings: string[]): C
     bitsStored,
     signed: data.uint16("x00280103") === 1,
     planar: data.uint16("x00280006") === 1,
+    float,
   };
 }
 
-/** The samples in file order as numbers, 4:2:2 colour already filled up. */
-function storedSamples(
-  { data, path, littleEndian }: DicomFile,
-  element: Element,
+type FrameReader = (frame: number) => Frame;
+
+async function frameReader(
+  file: DicomFile,
+  element: PixelElement,
   cells: Cells,
   warnings: string[],
-): { stored: ArrayLike<number>; dtype: SampleType } {
-  const halved = cells.photometric === "YBR_FULL_422"; // two pixels in four samples: Y Y Cb Cr
-  const pixelCount = cells.frames * cells.rows * cells.columns;
-  const count = halved ? 2 * pixelCount : pixelCount * cells.samplesPerPixel;
-  const needed = Math.ceil((count * cells.bitsAllocated) / 8);
-  // dicom-parser gives the length that the file declares, even past the end of the file.
-  const available = Math.min(element.length, data.byteArray.length - element.dataOffset);
-  if (available < needed) {
-    throw new InputError(`${path}: truncated DICOM file: expected ${needed} bytes of pixel data, got ${available}`);
+): Promise<FrameReader> {
+  const { path, syntax } = file;
+  if (isNative(syntax)) {
+    if (element.encapsulated)
+      throw new InputError(`${path}: compressed pixel data under an uncompressed transfer syntax is not supported`);
+    return nativeFrames(file, element, cells, warnings);
   }
-  if (available > needed + 1) warnings.push(`${available - needed} bytes after the last pixel were ignored`);
-  let bytes: Uint8Array = data.byteArray.subarray(element.dataOffset, element.dataOffset + available);
-  if (!littleEndian && element.vr === "OW" && cells.bitsAllocated <= 8) {
-    bytes = Uint8Array.from(bytes); // 8-bit cells in 16-bit words: the words are what big endian turns round
-    swapBytes(bytes, 2);
+  const decoder = await frameDecoder(syntax, path);
+  if (!element.encapsulated)
+    throw new InputError(`${path}: expected ${decoder.name} frames, got pixel data that are not encapsulated`);
+  if (cells.float !== null) throw new InputError(`${path}: floating-point pixels as ${decoder.name} are not supported`);
+  let encoded: Uint8Array[];
+  try {
+    encoded = encapsulatedFrames(element, cells.frames, warnings);
+  } catch (error) {
+    throw new InputError(`${path}: damaged ${decoder.name} pixel data: ${oneLine(error)}`);
   }
-  if (cells.bitsAllocated === 1) {
-    return { stored: Uint8Array.from({ length: count }, (_, i) => (bytes[i >> 3] >> (i & 7)) & 1), dtype: "uint8" };
-  }
-  const type = sampleType(element, cells);
-  const stored = samplesFrom(bytes, type, count, littleEndian);
-  const clean = type.startsWith("float") ? stored : withinBitsStored(stored, cells);
-  if (!halved) return { stored: clean, dtype: type };
-  if (cells.columns % 2 === 1)
-    throw new InputError(`${path}: YBR_FULL_422 needs an even number of columns, got ${cells.columns}`);
-  const full = new Float64Array(3 * pixelCount);
-  for (let i = 0; i < pixelCount; i++) {
-    const pair = 4 * (i >> 1);
-    full[3 * i] = clean[pair + (i & 1)];
-    full[3 * i + 1] = clean[pair + 2];
-    full[3 * i + 2] = clean[pair + 3];
-  }
-  return { stored: full, dtype: type };
+  return (f) => {
+    try {
+      return samplesOf(decoder.decode(encoded[f], cells), cells);
+    } catch (error) {
+      throw new InputError(`${path}: frame ${f + 1} of ${cells.frames} is damaged ${decoder.name}: ${oneLine(error)}`);
+    }
+  };
 }
 
-function sampleType(element: Element, { bitsAllocated, signed }: Cells): SampleType {
-  if (element.tag === "x7fe00008") return "float32";
-  if (element.tag === "x7fe00009") return "float64";
-  if (bitsAllocated === 8) return signed ? "int8" : "uint8";
-  if (bitsAllocated === 16) return signed ? "int16" : "uint16";
-  return signed ? "int32" : "uint32";
+const oneLine = (error: unknown): string => (error instanceof Error ? error.message : String(error)).split("\n")[0];
+
+function samplesOf({ bytes, bytesPerSample, ybr, planar }: DecodedFrame, cells: Cells): Frame {
+  const count = cells.rows * cells.columns * cells.samplesPerPixel;
+  const values =
+    bytesPerSample === 1 || bytesPerSample === 2 || bytesPerSample === 4
+      ? integers(bytes, bytesPerSample, stored(cells))
+      : unpacked(bytes, cells.bitsAllocated, 0, count);
+  return { values, from: 0, planar, ybr };
 }
 
-/** Clears what lies above BitsStored (old files keep overlays there), or fills it with the sign bit. */
-function withinBitsStored(stored: ArrayLike<number>, { bitsAllocated, bitsStored, signed }: Cells): ArrayLike<number> {
-  if (bitsStored === bitsAllocated) return stored;
-  const unused = 32 - bitsStored;
-  return Float64Array.from(stored, (value) => (signed ? (value << unused) >> unused : (value << unused) >>> unused));
-}
+/** Whether integers are viewed with their sign: with unused bits the sign is put in when they are cleaned. */
+const stored = ({ signed, bitsStored, bitsAllocated }: Cells): boolean => signed && bitsStored === bitsAllocated;
 
-/** Colour samples to `[3, frames, rows, columns]`, from pixel by pixel or plane by plane (PlanarConfiguration 1). */
-function planesOf(stored: ArrayLike<number>, { frames, rows, columns, planar, photometric }: Cells): Float32Array {
+/** Uncompressed pixels: all frames follow each other without gaps, single bits too. */
+function nativeFrames(
+  { path, littleEndian }: DicomFile,
+  { bytes: available, vr, declared }: PixelElement,
+  cells: Cells,
+  warnings: string[],
+): FrameReader {
+  const { frames, rows, columns, samplesPerPixel, bitsAllocated, photometric, float } = cells;
   const plane = rows * columns;
-  const pixels = new Float32Array(3 * frames * plane);
-  const byPlane = planar && photometric !== "YBR_FULL_422"; // 4:2:2 has no planes
-  for (let c = 0; c < 3; c++) {
-    for (let f = 0; f < frames; f++) {
-      const to = (c * frames + f) * plane;
-      const from = byPlane ? (3 * f + c) * plane : 3 * f * plane + c;
-      const step = byPlane ? 1 : 3;
-      for (let i = 0; i < plane; i++) pixels[to + i] = stored[from + i * step];
-    }
-  }
-  return pixels;
-}
-
-/**
- * YBR_FULL to RGB, in place and rounded (PS3.3 C.7.6.3.1.2 turned round): R = Y + 1.402 Cr, G = Y − 0.344136 Cb − 0.714136 Cr,
- * B = Y + 1.772 Cb, with Cb and Cr about the middle of the range. Grey (Cb = Cr = 128) stays grey.
- */
-function toRgb(pixels: Float32Array, bitsStored: number): void {
-  const size = pixels.length / 3;
-  const top = 2 ** bitsStored - 1;
-  const middle = 2 ** (bitsStored - 1);
-  const fit = (value: number): number => Math.min(top, Math.max(0, Math.floor(value + 0.5)));
-  for (let i = 0; i < size; i++) {
-    const y = pixels[i];
-    const cb = pixels[size + i] - middle;
-    const cr = pixels[2 * size + i] - middle;
-    pixels[i] = fit(y + 1.402 * cr);
-    pixels[size + i] = fit(y - 0.344136 * cb - 0.714136 * cr);
-    pixels[2 * size + i] = fit(y + 1.772 * cb);
-  }
-}
-
-/** From the stored numbers (not from rounded floats), so that only one rounding happens. */
-function rescale(pixels: Float32Array, stored: ArrayLike<number>, cells: Cells, data: DataSet): void {
-  const plane = cells.rows * cells.columns;
-  const channels = cells.samplesPerPixel;
-  for (let f = 0; f < cells.frames; f++) {
-    const slope = frameDecimals(data, f, "x00289145", "x00281053")?.[0] ?? 1;
-    const intercept = frameDecimals(data, f, "x00289145", "x00281052")?.[0] ?? 0;
-    if (slope === 1 && intercept === 0) continue;
-    for (let c = 0; c < channels; c++) {
-      const from = (c * cells.frames + f) * plane;
-      for (let i = from; i < from + plane; i++)
-        pixels[i] = (channels === 1 ? stored[i] : pixels[i]) * slope + intercept;
-    }
-  }
-}
-
-interface Palette {
-  readonly first: number;
-  readonly type: "uint8" | "uint16";
-  readonly tables: readonly ArrayLike<number>[];
-}
-
-/** The red, green and blue look-up tables (PS3.3 C.7.6.3.1.5 and 6). */
-function paletteOf(data: DataSet, cells: Cells, { path, littleEndian }: DicomFile): Palette {
-  const descriptor = [0, 1, 2].map((i) => data.uint16("x00281101", i));
-  const [entries, first, bits] = descriptor;
-  if (entries === undefined || first === undefined || (bits !== 8 && bits !== 16)) {
+  const halved = photometric === "YBR_FULL_422"; // two pixels in four samples: Y Y Cb Cr
+  const perFrame = halved ? 2 * plane : plane * samplesPerPixel;
+  const needed = Math.ceil((frames * perFrame * bitsAllocated) / 8);
+  if (available.length < needed) {
     throw new InputError(
-      `${path}: palette descriptor ${descriptor.join("\\")} is not usable; expected entries\\first\\8 or 16`,
+      `${path}: truncated DICOM file: expected ${needed} bytes of pixel data, got ${available.length}`,
     );
   }
-  const count = entries === 0 ? 65536 : entries; // 2^16 does not fit into 16 bits, and is written 0
-  const tables = ["x00281201", "x00281202", "x00281203"].map((tag) => {
-    const element = data.elements[tag];
-    if (element === undefined)
-      throw new InputError(`${path}: PALETTE COLOR without plain look-up tables is not supported`);
-    const bytes = data.byteArray.subarray(element.dataOffset, element.dataOffset + element.length);
-    const packed = bits === 8 && element.length < 2 * count; // 8-bit entries two to a word, or one to a word
-    const type = packed ? "uint8" : "uint16";
-    if (bytes.length < count * BYTES_PER_SAMPLE[type]) {
-      throw new InputError(`${path}: palette of ${count} entries needs ${count} values, got ${bytes.length} bytes`);
-    }
-    if (packed && !littleEndian && element.vr === "OW") {
-      const words = Uint8Array.from(bytes);
-      swapBytes(words, 2);
-      return samplesFrom(words, type, count, littleEndian);
-    }
-    return samplesFrom(bytes, type, count, littleEndian);
-  });
-  const signedFirst = cells.signed && first >= 32768 ? first - 65536 : first;
-  return { first: signedFirst, type: bits === 8 ? "uint8" : "uint16", tables };
+  if (declared > needed + 1) warnings.push(`${available.length - needed} bytes after the last pixel were ignored`);
+  if (halved && (columns % 2 === 1 || bitsAllocated > 16))
+    throw new InputError(`${path}: YBR_FULL_422 needs an even number of columns, got ${columns}`);
+
+  let bytes = available;
+  const whole = bitsAllocated === 8 || bitsAllocated === 16 || bitsAllocated === 32 || float === 64;
+  if (!littleEndian) {
+    // 8-bit cells in 16-bit words: the words are what big endian turns round.
+    const width = whole ? ((bitsAllocated / 8) as 1 | 2 | 4 | 8) : 1;
+    bytes = swapped(available, width === 1 && vr === "OW" ? 2 : width);
+  }
+  const ybr = photometric.startsWith("YBR");
+  const planar = cells.planar && !halved; // 4:2:2 has no planes
+  if (!whole) {
+    return (f) => ({ values: unpacked(bytes, bitsAllocated, f * perFrame, perFrame), from: 0, planar, ybr });
+  }
+  const values =
+    float !== null
+      ? floats(bytes, float === 32 ? 4 : 8)
+      : integers(bytes, (bitsAllocated / 8) as 1 | 2 | 4, stored(cells));
+  if (halved) return (f) => ({ values: doubled(values, f * perFrame, plane), from: 0, planar, ybr });
+  return (f) => ({ values, from: f * perFrame, planar, ybr });
 }
 
-/** Values below the first mapped one take its entry, values beyond the last take the last. */
-function lookUp(stored: ArrayLike<number>, { first, tables }: Palette): Float32Array {
-  const size = stored.length;
-  const pixels = new Float32Array(3 * size);
-  tables.forEach((table, c) => {
-    for (let i = 0; i < size; i++) {
-      pixels[c * size + i] = table[Math.min(table.length - 1, Math.max(0, stored[i] - first))];
-    }
+/** One frame into its channels. */
+function writeFrame(
+  frame: Frame,
+  to: readonly Float32Array[],
+  cells: Cells,
+  palette: Palette | null,
+  units: Units,
+  f: number,
+): void {
+  const { values, from, planar, ybr } = frame;
+  const plane = to[0].length;
+  if (palette !== null) return lookUpColour(values, from, to, palette);
+  const clean = cells.float !== null || cells.bitsStored === cells.bitsAllocated;
+  const unused = clean ? 0 : 32 - cells.bitsStored;
+  if (to.length === 1) return writeGrey(values, from, to[0], { unused, signed: cells.signed }, units, f);
+  to.forEach((channel, c) => {
+    const step = planar ? 1 : 3;
+    copy(values, planar ? from + c * plane : from + c, step, channel, unused, cells.signed);
   });
-  return pixels;
+  if (ybr) toRgb(to[0], to[1], to[2], cells.bitsStored);
+  const [slope, intercept] = [units.slopes[f], units.intercepts[f]];
+  if (slope === 1 && intercept === 0) return;
+  for (const channel of to) for (let i = 0; i < plane; i++) channel[i] = channel[i] * slope + intercept;
+}
+
+/** Every `step`-th value, its unused upper bits cleared or filled with the sign. */
+function copy(values: Samples, from: number, step: number, to: Float32Array, unused: number, signed: boolean): void {
+  if (unused === 0) for (let i = 0, at = from; i < to.length; i++, at += step) to[i] = values[at];
+  else if (signed) for (let i = 0, at = from; i < to.length; i++, at += step) to[i] = (values[at] << unused) >> unused;
+  else for (let i = 0, at = from; i < to.length; i++, at += step) to[i] = (values[at] << unused) >>> unused;
 }

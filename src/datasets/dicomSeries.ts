@@ -71,7 +71,7 @@ export function sliceHeaders(paths: readonly string[]): SliceHeader[] {
 function sliceHeader(path: string): SliceHeader | null {
   try {
     if (contentOf(headOf(path)).format !== "dicom") return null;
-    return guarded(path, () => headerOf(path, parseDicom(readBytes(path), path, true).data));
+    return guarded(path, () => headerOf(path, parseDicom(readBytes(path), path).data));
   } catch (error) {
     if (error instanceof InputError) return null;
     throw error;
@@ -236,8 +236,8 @@ function assertSameSize(slices: readonly SliceHeader[], folder: string): void {
 }
 
 /** Decodes the slices one after another, so that only one file is in memory beside the volume. */
-function stack(slices: readonly SliceHeader[], warnings: string[], folder: string): Decoded {
-  const first = decodeDicom(readBytes(slices[0].path), slices[0].path);
+async function stack(slices: readonly SliceHeader[], warnings: string[], folder: string): Promise<Decoded> {
+  const first = await decodeDicom(readBytes(slices[0].path), slices[0].path);
   if (slices.length === 1) return { ...first, warnings: [...warnings, ...first.warnings] };
 
   const depth = slices.length;
@@ -245,15 +245,15 @@ function stack(slices: readonly SliceHeader[], warnings: string[], folder: strin
   const plane = rows * columns;
   const pixels = new Float32Array(channels * depth * plane);
   const seen = new Set<string>(first.warnings);
-  slices.forEach((slice, d) => {
-    const decoded = d === 0 ? first : decodeDicom(readBytes(slice.path), slice.path);
+  for (const [d, slice] of slices.entries()) {
+    const decoded = d === 0 ? first : await decodeDicom(readBytes(slice.path), slice.path);
     if (decoded.shape[0] !== channels)
       throw new InputError(`${folder}: expected slices that are all grey or all colour`);
     for (let c = 0; c < channels; c++) {
       pixels.set(decoded.pixels.subarray(c * plane, (c + 1) * plane), (c * depth + d) * plane);
     }
     decoded.warnings.forEach((warning) => seen.add(warning));
-  });
+  }
 
   const { spacingMm, orientation } = geometryOfStack(slices, warnings);
   return {
