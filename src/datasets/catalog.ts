@@ -8,6 +8,7 @@ import { readBytes } from "../files.js";
 import { InputError, MODALITIES } from "../types.js";
 import type { Kind, Modality, Shape3, Split } from "../types.js";
 import { encoderEntry, FITS, locate, type EncoderEntry } from "./encoderEntry.js";
+import { MEDMNIST } from "./medmnistSets.js";
 
 /** How stored units become [0, 1]; `transforms/intensity.ts` gives each its formula. */
 export type IntensityRule =
@@ -50,13 +51,13 @@ interface EntryBase {
   readonly retrievalLabel: string;
   /** The label that modalities share, where it is another one: what retrieval across modalities is judged by. */
   readonly crossModalLabel?: string;
-  readonly split: SplitFractions;
   readonly preprocessing: Preprocessing;
 }
 
 /** Virtual patients, made on this machine: see `phantom.ts`. */
 export interface PhantomEntry extends EntryBase {
   readonly kind: "phantom";
+  readonly split: SplitFractions;
   readonly patients: number;
   /** Of the anatomies, the pictures and the split alike. */
   readonly seed: number;
@@ -90,7 +91,18 @@ export interface DerivedLabel {
   readonly values: Readonly<Record<string, string>>;
 }
 
-export type Entry = PhantomEntry | FolderEntry;
+/** One npz file of MedMNIST: see `medmnist.ts`. */
+export interface MedmnistEntry extends EntryBase {
+  readonly kind: "medmnist";
+  /** The split that comes with the set: train, val as the gallery, test as the queries. */
+  readonly split: "official";
+  /** The file, written as the path of a folder is. */
+  readonly path: string;
+  /** Such as `chestmnist`; taken from the name of the file where it is left out. */
+  readonly set?: string;
+}
+
+export type Entry = PhantomEntry | FolderEntry | MedmnistEntry;
 
 export interface Catalog {
   /** The file it was read from. */
@@ -189,6 +201,14 @@ const entry = z
       exclude: z.array(text).optional(),
       derive: z.record(text, z.strictObject({ from: text, values: z.record(text, text) })).optional(),
     }),
+    z.strictObject({
+      kind: z.literal("medmnist"),
+      ...common,
+      modalities: z.tuple([z.enum(MODALITIES)]),
+      split: z.literal("official").default("official"),
+      path: text,
+      set: z.enum(Object.keys(MEDMNIST) as [string, ...string[]]).optional(),
+    }),
   ])
   .refine((e) => e.retrievalLabel in e.labels, {
     path: ["retrievalLabel"],
@@ -286,6 +306,11 @@ export function unlistedFolder(path: string): FolderEntry {
 /** The folder of an entry. Throws an `InputError` that says what to set or to correct where it is not there. */
 export function folderOf(catalog: Catalog, name: string, { path }: FolderEntry): string {
   return locate(catalog.file, path, `data set "${name}"`, "folder");
+}
+
+/** The npz file of an entry, found as folders are. */
+export function medmnistFile(catalog: Catalog, name: string, { path }: MedmnistEntry): string {
+  return locate(catalog.file, path, `data set "${name}"`, "file");
 }
 
 /** The file of an entry of `encoders`, found as folders are. */

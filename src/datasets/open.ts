@@ -2,10 +2,11 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { OnProgress } from "../types.js";
-import { entryOf, folderOf, unlistedFolder } from "./catalog.js";
-import type { Catalog, Entry, FolderEntry, PhantomEntry } from "./catalog.js";
+import { entryOf, folderOf, medmnistFile, unlistedFolder } from "./catalog.js";
+import type { Catalog, Entry, FolderEntry, MedmnistEntry, PhantomEntry } from "./catalog.js";
 import type { Dataset } from "./dataset.js";
 import { openFolder } from "./folder.js";
+import { openMedmnist } from "./medmnist.js";
 import { openPhantom } from "./phantom.js";
 
 export interface OpenOptions {
@@ -34,7 +35,7 @@ export async function openDataset(name: string, options: OpenOptions): Promise<O
   const listed = Object.hasOwn(catalog.datasets, name);
   const entry =
     !listed && existsSync(join(name, "labels.csv")) ? unlistedFolder(resolve(name)) : entryOf(catalog, name);
-  const dataset = entry.kind === "phantom" ? await phantom(name, entry, options) : folder(name, entry, options);
+  const dataset = await opened(name, entry, options);
   return {
     name: dataset.name,
     records: dataset.records,
@@ -43,6 +44,17 @@ export async function openDataset(name: string, options: OpenOptions): Promise<O
     entry,
     read: (record) => dataset.read(record),
   };
+}
+
+async function opened(name: string, entry: Entry, options: OpenOptions): Promise<Dataset> {
+  switch (entry.kind) {
+    case "phantom":
+      return phantom(name, entry, options);
+    case "folder":
+      return folder(name, entry, options);
+    case "medmnist":
+      return medmnist(name, entry, options);
+  }
 }
 
 function phantom(name: string, entry: PhantomEntry, options: OpenOptions): Promise<Dataset> {
@@ -68,4 +80,9 @@ function folder(name: string, entry: FolderEntry, { catalog, seed, root }: OpenO
     exclude,
     derive,
   });
+}
+
+function medmnist(name: string, entry: MedmnistEntry, { catalog, cacheDir, root }: OpenOptions): Dataset {
+  const [modality] = entry.modalities;
+  return openMedmnist(root ?? medmnistFile(catalog, name, entry), { name, set: entry.set, modality, cacheDir });
 }
