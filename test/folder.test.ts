@@ -1,6 +1,8 @@
-import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import { describe, expect, test } from "vitest";
 import { entryOf, loadCatalog, unlistedFolder } from "../src/datasets/catalog.js";
@@ -8,7 +10,8 @@ import type { FolderEntry } from "../src/datasets/catalog.js";
 import { parseCsv } from "../src/datasets/csv.js";
 import { openFolder } from "../src/datasets/folder.js";
 import type { FolderOptions } from "../src/datasets/folder.js";
-import { prepareAll } from "../src/transforms/prepare.js";
+import { findFfmpeg } from "../src/datasets/videoProcess.js";
+import { prepareAll, prepareSample } from "../src/transforms/prepare.js";
 import { InputError, SPLITS } from "../src/types.js";
 
 const split = { train: 0.6, gallery: 0.2, query: 0.2, seed: 7 };
@@ -106,7 +109,7 @@ test("further columns are labels, and only those asked for when they are named",
   expect(asked.records[0].labels).toEqual({ class: "a", organ: "liver" });
 });
 
-test("the kind is guessed from the name: folders and NIfTI are volumes, clips are videos", () => {
+test("where the content says nothing, the kind is guessed from the name: folders and NIfTI are volumes, clips are videos", () => {
   const root = folderOf(
     "path,modality,class,group\nseries,ct,a,\na.nii.gz,ct,a,\nb.MP4,endoscopy,a,\nc.dcm,xray,a,\n",
     ["series/1.dcm", "a.nii.gz", "b.MP4", "c.dcm"],
@@ -187,6 +190,42 @@ describe.skipIf(!existsSync(realdata))(`with the real data of ${realdata} (skipp
       }
     }
   });
+});
+
+test("pictures, pages and videos of every format become samples of the right kind", async () => {
+  const media = (name: string) => fileURLToPath(new URL(`./fixtures/media/${name}`, import.meta.url));
+  const kinds: Record<string, string> = {
+    "alpha.webp": "image",
+    "bits.png": "image",
+    "colour.bmp": "image",
+    "f32.tif": "image",
+    "moving.webp": "video",
+    "stack_u16.tif": "volume",
+    "still.gif": "image",
+    "turned6.jpg": "image",
+  };
+  const root = mkdtempSync(join(tmpdir(), "m3ret-media-"));
+  for (const name of Object.keys(kinds)) copyFileSync(media(name), join(root, name));
+  const film = ["-f", "lavfi", "-i", "testsrc=s=64x48:r=10:d=4"];
+  for (const name of ["film.mp4", "film.gif", "film.avi"]) {
+    execFileSync(findFfmpeg().program, ["-nostdin", "-v", "error", ...film, join(root, name)]);
+    kinds[name] = "video";
+  }
+  const rows = Object.keys(kinds).map((name) => `${name},endoscopy,a,`);
+  writeFileSync(join(root, "labels.csv"), ["path,modality,class,group", ...rows].join("\n"));
+  const dataset = openFolder(root, options);
+  expect(Object.fromEntries(dataset.records.map(({ id, kind }) => [id, kind]))).toEqual(kinds);
+
+  const { preprocessing } = unlistedFolder(root);
+  const { samples, skipped } = await prepareAll(dataset, preprocessing);
+  expect(skipped).toEqual([]);
+  expect(Object.fromEntries(samples.map(({ id, kind }) => [id, kind]))).toEqual(kinds);
+  // Frames that are left out while decoding are those that would have been left out afterwards.
+  for (const sample of samples.filter(({ id }) => id.startsWith("film"))) {
+    const record = dataset.records.find(({ id }) => id === sample.id)!;
+    const whole = prepareSample(record, await dataset.read(record), preprocessing);
+    expect(sample.pixels, sample.id).toEqual(whole.pixels);
+  }
 });
 
 test("a label that modalities share can be made from one that they do not", () => {

@@ -1,5 +1,6 @@
 /** What every source of data gives: a list of records, and a way to read the pixels of one. */
 import type { Decoded, Kind, Modality, Split } from "../types.js";
+import type { ReadOptions } from "./read.js";
 
 /** One thing that can be read: everything known about it except its pixels. */
 export interface DataRecord {
@@ -28,6 +29,9 @@ export interface Dataset {
   /** Where it is given, a record is the file `id` below this folder, and any thread can read it (`readRecord`). */
   readonly root?: string;
 
-  /** The pixels in stored units. Throws an `InputError` that names the file if it can no longer be read. */
-  read(record: DataRecord): Promise<Decoded>;
+  /**
+   * The pixels in stored units. `options` may ask for a part of what is large, such as some frames of a video; a data set
+   * without such files leaves them unread. Throws an `InputError` that names the file if it can no longer be read.
+   */
+  read(record: DataRecord, options?: ReadOptions): Promise<Decoded>;
 }

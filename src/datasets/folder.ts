@@ -2,16 +2,17 @@
  * A folder of files with a `labels.csv` beside them: one row for each file, or for each folder that holds one DICOM
  * series, with the columns path, modality, class and group, and any further label columns.
  */
-import { existsSync, statSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { isAbsolute, join, normalize } from "node:path";
 import { readBytes } from "../files.js";
 import { Random } from "../random.js";
 import { InputError, MODALITIES, UNSEEN_MODALITY } from "../types.js";
-import type { Decoded, Kind, Modality } from "../types.js";
+import type { Decoded, Modality } from "../types.js";
 import type { DerivedLabel, SplitRule } from "./catalog.js";
 import { parseCsv } from "./csv.js";
 import type { DataRecord, Dataset, SkippedFile } from "./dataset.js";
-import { readFile } from "./read.js";
+import { likelyKind } from "./likelyKind.js";
+import { readFile, type ReadOptions } from "./read.js";
 import { splitGroups } from "./split.js";
 
 export interface FolderOptions {
@@ -63,7 +64,7 @@ export function openFolder(root: string, options: FolderOptions): Dataset {
       skipped.push({ path, reason: "MRI on the training side of the split: neither trained nor judged on" });
       continue;
     }
-    records.push({ id: path, modality, kind: likelyKind(root, path), group, split, labels });
+    records.push({ id: path, modality, kind: likelyKind(join(root, path)), group, split, labels });
   }
   return {
     name: options.name,
@@ -75,8 +76,8 @@ export function openFolder(root: string, options: FolderOptions): Dataset {
 }
 
 /** Reads records of the folder `root`. */
-export function readRecord(root: string): (record: DataRecord) => Promise<Decoded> {
-  return async ({ id }) => readFile(join(root, id));
+export function readRecord(root: string): (record: DataRecord, options?: ReadOptions) => Promise<Decoded> {
+  return async ({ id }, options) => readFile(join(root, id), options);
 }
 
 const stratumOf = (row: Row): string => `${row.modality}/${row.labels.class}`;
@@ -154,13 +155,4 @@ function limited(rows: Row[], limit: number | undefined, random: Random): Row[] 
     for (const chosen of order.subarray(0, limit)) kept.add(members[chosen]);
   }
   return rows.filter((_, i) => kept.has(i));
-}
-
-/**
- * What the name promises; the reader knows better, and everything after it asks the decoded file. A DICOM file alone is
- * taken for a picture (an ultrasound loop in one file turns out to be a video when it is read).
- */
-function likelyKind(root: string, path: string): Kind {
-  if (statSync(join(root, path)).isDirectory() || /\.(nii|nii\.gz|hdr|img|mgz)$/i.test(path)) return "volume";
-  return /\.(mp4|avi|mov|mpe?g|mkv|webm|gif|m4v|wmv)$/i.test(path) ? "video" : "image";
 }

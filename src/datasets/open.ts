@@ -42,7 +42,7 @@ export async function openDataset(name: string, options: OpenOptions): Promise<O
     skipped: dataset.skipped,
     root: dataset.root,
     entry,
-    read: (record) => dataset.read(record),
+    read: (record, options) => dataset.read(record, options),
   };
 }
 

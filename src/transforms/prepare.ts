@@ -2,6 +2,7 @@
 import type { IntensityRule, Preprocessing } from "../datasets/catalog.js";
 import type { DataRecord, Dataset, SkippedFile } from "../datasets/dataset.js";
 import { MONOCHROME1_WARNING } from "../datasets/dicom.js";
+import type { ReadOptions } from "../datasets/read.js";
 import { InputError } from "../types.js";
 import type { Decoded, Modality, OnProgress, Sample, Shape3, Shape4, Split } from "../types.js";
 import { onGrey } from "./crop.js";
@@ -157,6 +158,15 @@ export async function prepareAll(
   return { samples, skipped: [...dataset.skipped, ...unreadable] };
 }
 
+/**
+ * What a reader need not read: of a video, frames that `pickFrames` would leave out (its rule is the reader's), and pixels
+ * beyond eight times the size asked for, which ffmpeg then averages over areas.
+ */
+function enoughFor({ size: { video } }: Preprocessing): ReadOptions {
+  const [frames, height, width] = video;
+  return { video: { maxFrames: frames, size: 8 * Math.max(height, width) } };
+}
+
 /** Reads and prepares one record; what cannot be read comes back with its reason. */
 export async function prepareOne(
   dataset: Pick<Dataset, "read">,
@@ -164,7 +174,7 @@ export async function prepareOne(
   preprocessing: Preprocessing,
 ): Promise<Sample | SkippedFile> {
   try {
-    return prepareSample(record, await dataset.read(record), preprocessing);
+    return prepareSample(record, await dataset.read(record, enoughFor(preprocessing)), preprocessing);
   } catch (error) {
     // Decoders throw what they like; whatever it was, it is said in the report, and the other files go on.
     const message = error instanceof Error ? error.message : String(error);
