@@ -50,6 +50,8 @@ export class Painter {
   /** Sideways bend per z, and vertical bend per x, region units. */
   readonly #bendX: Float64Array;
   readonly #bendZ: Float64Array;
+  readonly #leastBendZ: number;
+  readonly #mostBendZ: number;
   readonly #halfDepth: number;
 
   /** @param halfDepth half the front-to-back extent of the grid, region units */
@@ -71,6 +73,8 @@ export class Painter {
     };
     this.#bendX = wave(this.#z);
     this.#bendZ = wave(this.#x);
+    this.#leastBendZ = Math.min(...this.#bendZ);
+    this.#mostBendZ = Math.max(...this.#bendZ);
   }
 
   /** An ellipsoid around `c` with radii `r`; `tilt` turns it in the frontal plane (radians, x towards z). */
@@ -196,14 +200,14 @@ export class Painter {
   /** Anything: paints where `inside(x, y, z)` within the box `low` … `high`. */
   fill(tissue: number, low: Vec3, high: Vec3, inside: (x: number, y: number, z: number) => boolean, over?: Over): void {
     const covers = this.#covers(over);
-    const [k0, k1] = this.#range(2, low[2], high[2]);
+    const [k0, k1] = this.#range(2, low[2] + this.#leastBendZ, high[2] + this.#mostBendZ);
     const [j0, j1] = this.#range(1, low[1], high[1]);
-    const [n0, n1] = this.#range(0, low[0], high[0]);
     const labels = this.labels;
     const [xs, bendZ] = [this.#x, this.#bendZ];
     for (let k = k0; k <= k1; k++) {
       const z = this.#z[k];
       const bendX = this.#bendX[k];
+      const [n0, n1] = this.#range(0, low[0] + bendX, high[0] + bendX);
       for (let j = j0; j <= j1; j++) {
         const row = (k * this.ny + j) * this.nx;
         const y = this.#y[j];
@@ -221,11 +225,10 @@ export class Painter {
     return covers;
   }
 
-  /** Grid indices whose coordinate may lie in [low, high] on one axis, with room for the bend. */
+  /** Grid indices whose coordinate, bent already, may lie in [low, high] on one axis. */
   #range(axis: 0 | 1 | 2, low: number, high: number): [number, number] {
-    const room = axis === 1 ? 0 : 3 * this.#body.bend;
     const [n, half] = axis === 1 ? [this.ny, this.#halfDepth] : [VOXELS_ACROSS, GRID_HALF];
-    let [from, to] = [low - room, high + room];
+    let [from, to] = [low, high];
     if (axis === 0 && this.#body.mirrored) [from, to] = [-to, -from];
     const index = (t: number): number => (t * this.#body.scale[axis] + this.#body.shift[axis] + half) / PITCH - 0.5;
     return [Math.max(0, Math.floor(index(from))), Math.min(n - 1, Math.ceil(index(to)))];

@@ -16,7 +16,7 @@ import { DEFAULT_SPLITS, drawPatients, type Patient } from "./phantomPatient.js"
 import { acquisitionOf, simulate, STORED } from "./phantomSimulate.js";
 
 /** Raised whenever the same spec would give other bytes: old caches are then left alone, and new ones made. */
-export const GENERATOR_VERSION = 1;
+export const GENERATOR_VERSION = 2;
 
 export interface PhantomSpec {
   readonly patients: number;
