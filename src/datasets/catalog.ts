@@ -8,6 +8,7 @@ import { readBytes } from "../files.js";
 import { InputError, MODALITIES } from "../types.js";
 import type { Kind, Modality, Shape3, Split } from "../types.js";
 import { encoderEntry, FITS, locate, type EncoderEntry } from "./encoderEntry.js";
+import { publicSetSchema, type PublicSet } from "./publicSets.js";
 import { MEDMNIST } from "./medmnistSets.js";
 
 /** How stored units become [0, 1]; `transforms/intensity.ts` gives each its formula. */
@@ -108,6 +109,8 @@ export interface Catalog {
   /** The file it was read from. */
   readonly file: string;
   readonly datasets: Readonly<Record<string, Entry>>;
+  /** Sets that others publish, to be fetched. */
+  readonly public: Readonly<Record<string, PublicSet>>;
   readonly encoders: Readonly<Record<string, EncoderEntry>>;
 }
 
@@ -219,10 +222,17 @@ const entry = z
     message: "expected one of the keys of labels",
   });
 
+/** Of public sets, where an entry does not say otherwise: 224 pixels are 14 patches of 16, which the preset `paper` has. */
+const PUBLIC_PREPROCESSING = {
+  size: { image: [1, 224, 224], video: [16, 224, 224], volume: [32, 224, 224] },
+  orientation: "LPS", // axial slices as radiologists look at them
+} satisfies z.input<typeof preprocessing>;
+
 const schema = z.strictObject({
   // YAML anchors need a home: settings shared by several entries stand here, and are checked where they are used.
   shared: z.unknown().optional(),
   datasets: z.record(text, entry),
+  public: z.record(text, publicSetSchema(preprocessing.prefault(PUBLIC_PREPROCESSING))).prefault({}),
   encoders: z.record(text, encoderEntry).prefault({}),
 });
 
@@ -256,7 +266,7 @@ export function parseCatalog(yaml: string, file: string): Catalog {
 
   const parsed = schema.safeParse(plainOf(document, file));
   if (!parsed.success) throw new InputError(`${file}: ${firstIssue(parsed.error)}`);
-  return { file, datasets: parsed.data.datasets, encoders: parsed.data.encoders };
+  return { file, datasets: parsed.data.datasets, public: parsed.data.public, encoders: parsed.data.encoders };
 }
 
 /** Throws where an alias (`*name`) has no anchor (`&name`) before it. */

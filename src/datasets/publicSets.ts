@@ -1,0 +1,198 @@
+/**
+ * The section `public` of datasets.yaml: sets that others publish. What is known of each stands there with where it is
+ * from; what we could not make sure of is left out. `m3ret fetch` brings the open ones, and checks the folders of the
+ * others; `m3ret manifest` lists their files by `records`.
+ */
+import { existsSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import { z } from "zod";
+import { InputError, MODALITIES, type Modality } from "../types.js";
+import type { Catalog, Preprocessing } from "./catalog.js";
+import { globToRegExp, walk } from "./walk.js";
+
+/** `open`: anyone may download; `registration`: an account; `agreement`: a person signs, and is let in. */
+export const ACCESS = ["open", "registration", "agreement", "unknown"] as const;
+export type Access = (typeof ACCESS)[number];
+
+/** Parts of the body: those of the phantoms, and what public sets add; `several` where one set shows many. */
+export const BODY_REGIONS = [
+  ...["head", "neck", "chest", "abdomen", "pelvis", "shoulder", "knee", "hand"],
+  ...["arm", "breast", "fetus", "spine", "several"],
+] as const;
+
+/** One file that can be downloaded. A checksum that the publisher does not state is recorded at first sight instead. */
+export interface RemoteFile {
+  readonly url: string;
+  /** In the target folder; the last part of the address where it is left out. */
+  readonly name?: string;
+  readonly bytes?: number;
+  readonly sha256?: string;
+  readonly md5?: string;
+  /** An archive, to be unpacked in the target folder. */
+  readonly unpack?: boolean;
+}
+
+/**
+ * Where a value comes from: a column of `table`, the first capture of a regular expression on the path, or a constant;
+ * then `map` turns the publisher's words into ours. Words that `map` lacks stay as they are.
+ */
+export interface ValueRule {
+  readonly column?: string;
+  readonly match?: string;
+  readonly value?: string;
+  readonly map?: Readonly<Record<string, string>>;
+}
+
+/** How the files of the folder become rows: see `manifestRows`. */
+export interface RecordRules {
+  /** Patterns of the files that are pictures: `*` within one folder, `**` through folders. */
+  readonly files: readonly string[];
+  readonly exclude?: readonly string[];
+  /** A CSV file with a row for each picture; `key` is the column that holds its name, with or without folders. */
+  readonly table?: { readonly file: string; readonly key: string };
+  /** Who the patient is. Left out where the publisher does not say. */
+  readonly group?: ValueRule;
+  readonly modality?: ValueRule;
+  readonly labels: Readonly<Record<string, ValueRule>>;
+}
+
+export interface PublicSet {
+  readonly title: string;
+  readonly home: string;
+  readonly licence: string;
+  readonly access: Access;
+  readonly modalities: readonly Modality[];
+  readonly region: (typeof BODY_REGIONS)[number];
+  /** Of the download, approximately. */
+  readonly bytes?: number;
+  /** What there is how many of, as the publisher says: `{ images: 112120, patients: 30805 }`. */
+  readonly count: Readonly<Record<string, number>>;
+  /** Patterns of which each must match a file. */
+  readonly layout: readonly string[];
+  /** Label columns and what they mean. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** What says who the patient is, or that nothing does. */
+  readonly patient?: string;
+  /** The publisher's own split. */
+  readonly splits?: string;
+  readonly preprocessing: Preprocessing;
+  readonly files: readonly RemoteFile[];
+  readonly records?: RecordRules;
+  /** What a person has to do, where we cannot download. */
+  readonly steps?: string;
+  /** What a user should know before trusting a number made on it. */
+  readonly caution?: string;
+}
+
+const text = z.string().min(1);
+const hex = (digits: number) => z.string().regex(new RegExp(`^[0-9a-f]{${digits}}$`), `expected ${digits} hex digits`);
+const regularExpression = z.string().refine((source) => {
+  try {
+    return new RegExp(source) !== undefined;
+  } catch {
+    return false;
+  }
+}, "expected a regular expression");
+
+const valueRule = z
+  .strictObject({
+    column: text.optional(),
+    match: regularExpression.optional(),
+    value: text.optional(),
+    map: z.record(text, z.string()).optional(),
+  })
+  .refine(
+    ({ column, match, value }) => [column, match, value].filter((source) => source !== undefined).length === 1,
+    "expected exactly one of column, match, value",
+  );
+
+const remoteFile = z.strictObject({
+  url: z.url({ protocol: /^https?$/, error: "expected an address that starts with http:// or https://" }),
+  name: z
+    .string()
+    .regex(/^[\w.+-]+$/, "expected a name of letters, digits, ., +, - and _")
+    .optional(),
+  bytes: z.int().positive().optional(),
+  sha256: hex(64).optional(),
+  md5: hex(32).optional(),
+  unpack: z.boolean().optional(),
+});
+
+const records = z.strictObject({
+  files: z.array(text).min(1),
+  exclude: z.array(text).optional(),
+  table: z.strictObject({ file: text, key: text }).optional(),
+  group: valueRule.optional(),
+  modality: valueRule.optional(),
+  labels: z.record(text, valueRule),
+});
+
+/** The schema of one entry; the schema of its preprocessing is the catalogue's, and comes in here. */
+export function publicSetSchema<P extends z.ZodType<Preprocessing>>(preprocessing: P) {
+  return z
+    .strictObject({
+      title: text,
+      home: z.url(),
+      licence: text,
+      access: z.enum(ACCESS),
+      modalities: z.array(z.enum(MODALITIES)).min(1),
+      region: z.enum(BODY_REGIONS),
+      bytes: z.number().positive().optional(),
+      count: z.record(text, z.int().positive()).default({}),
+      layout: z.array(text).default([]),
+      labels: z.record(text, text).default({}),
+      patient: text.optional(),
+      splits: text.optional(),
+      preprocessing,
+      files: z.array(remoteFile).default([]),
+      records: records.optional(),
+      steps: text.optional(),
+      caution: text.optional(),
+    })
+    .refine(({ access, files }) => files.length === 0 || access === "open", {
+      path: ["files"],
+      message: "expected access open where files can be downloaded",
+    })
+    .refine(({ files, steps }) => files.length > 0 || steps !== undefined, {
+      path: ["steps"],
+      message: "expected files, or steps that say what a person has to do",
+    })
+    .refine((set) => set.modalities.length === 1 || set.records === undefined || set.records.modality !== undefined, {
+      path: ["records", "modality"],
+      message: "expected a rule, because the set has several modalities",
+    });
+}
+
+/** The entry of that name. Throws `unknown public set "x"; datasets.yaml has: …`. */
+export function publicSetOf(catalog: Catalog, name: string): PublicSet {
+  if (Object.hasOwn(catalog.public, name)) return catalog.public[name];
+  const known = Object.keys(catalog.public).join(", ");
+  throw new InputError(`unknown public set "${name}"; ${basename(catalog.file)} has: ${known || "none"}`);
+}
+
+/** Where a set is looked for and fetched to: `NAME` in the folder M3RET_DATA, or in `data` beside the catalogue. */
+export function publicFolder(catalog: Catalog, name: string): string {
+  return join(resolve(process.env.M3RET_DATA || join(dirname(catalog.file), "data")), name);
+}
+
+/** Files that are looked at, at most, before a pattern counts as not matched. */
+const LAYOUT_FILES = 2_000_000;
+
+/** The patterns of `layout` that no file of the folder matches: an empty list where the folder is as expected. */
+export function missingFrom(folder: string, layout: readonly string[], most: number = LAYOUT_FILES): string[] {
+  if (!existsSync(folder)) return [...layout];
+  const wanted = new Map(layout.map((pattern) => [pattern, globToRegExp(pattern)]));
+  let seen = 0;
+  for (const path of walk(folder)) {
+    for (const [pattern, expression] of wanted) if (expression.test(path)) wanted.delete(pattern);
+    if (wanted.size === 0 || ++seen >= most) break;
+  }
+  return [...wanted.keys()];
+}
+
+/** Whether a set lies on this machine, by the first files of its folder. */
+export function isPresent(catalog: Catalog, name: string): boolean {
+  const folder = publicFolder(catalog, name);
+  const { layout } = catalog.public[name];
+  return existsSync(folder) && missingFrom(folder, layout.length > 0 ? layout : ["**"], 50_000).length === 0;
+}
