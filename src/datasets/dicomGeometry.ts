@@ -84,9 +84,11 @@ export function spacingOfHeights(heights: readonly number[], warnings: string[])
   if (gaps.some((gap) => Math.sign(gap) !== Math.sign(gaps[0]))) {
     warnings.push("slice positions go back and forth: frames are in stored order");
   } else if (largest - smallest > Math.max(0.01, 0.01 * usual)) {
+    const missing = gaps.reduce((sum, gap) => sum + Math.max(0, Math.round(Math.abs(gap) / usual) - 1), 0);
     warnings.push(
       `slices are not equally spaced: gaps of ${millimetres(smallest)} to ${millimetres(largest)} mm, ` +
-        `${millimetres(usual)} mm (the median) is used`,
+        `${millimetres(usual)} mm (the median) is used` +
+        (missing > 0 ? `; ${missing} seem to be missing` : ""),
     );
   }
   return usual;

@@ -1,128 +1,20 @@
-/** A folder of DICOM slices as one volume. */
-import { closeSync, openSync, readdirSync, readSync, statSync } from "node:fs";
-import { join } from "node:path";
-import type { DataSet } from "dicom-parser";
-import { readBytes, systemError } from "../files.js";
+/** A folder of DICOM slices, or what a DICOMDIR names, as one volume. */
+import { readBytes } from "../files.js";
 import { InputError, type Decoded } from "../types.js";
-import { decodeDicom, modalityOf } from "./dicom.js";
-import { guarded, parseDicom } from "./dicomFile.js";
+import { decodeDicom } from "./dicom.js";
+import { filesOfDirectory } from "./dicomDir.js";
+import { lettersOf, millimetres, spacingFrom, spacingOfHeights, type Plane } from "./dicomGeometry.js";
+import { MOST_VALUES } from "./dicomPixels.js";
 import {
-  heightOf,
-  lettersOf,
-  millimetres,
-  pixelSpacingOf,
-  planeOf,
-  positionOf,
-  sliceSpacingOf,
-  spacingFrom,
-  spacingOfHeights,
-  type Plane,
-} from "./dicomGeometry.js";
-import { cross, dot, lengthOf, type Vector } from "./orientation.js";
-import { contentOf } from "./sniff.js";
-
-/** What sorting needs to know of a slice, without its pixels. */
-export interface SliceHeader {
-  readonly path: string;
-  /** SeriesInstanceUID: told apart, never printed. */
-  readonly series: string;
-  readonly rows: number;
-  readonly columns: number;
-  readonly frames: number;
-  readonly instance: number | null;
-  readonly plane: Plane | null;
-  readonly position: Vector | null;
-  readonly pixelSpacing: readonly [number, number] | null;
-  readonly sliceSpacing: number | null;
-  /** True where the file is a cross-section of a body that other files continue: CT, MR, PT, or anything with a position. */
-  readonly crossSection: boolean;
-}
-
-/** False for anything that is not there or cannot be looked at: reading it will say why. */
-export function isFolder(path: string): boolean {
-  try {
-    return statSync(path).isDirectory();
-  } catch {
-    return false;
-  }
-}
-
-/** The files directly in a folder, in the order of their names (a link to nowhere too); hidden ones are left out. */
-export function filesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder)
-      .filter((name) => !name.startsWith("."))
-      .sort()
-      .map((name) => join(folder, name))
-      .filter((path) => statSync(path, { throwIfNoEntry: false })?.isFile() ?? true);
-  } catch (error) {
-    throw systemError(folder, error);
-  }
-}
-
-/** The DICOM images among some files; files that are something else, or are damaged, are left out. */
-export function sliceHeaders(paths: readonly string[]): SliceHeader[] {
-  return paths.flatMap((path) => {
-    const header = sliceHeader(path);
-    return header === null ? [] : [header];
-  });
-}
-
-function sliceHeader(path: string): SliceHeader | null {
-  try {
-    if (contentOf(headOf(path)).format !== "dicom") return null;
-    return guarded(path, () => headerOf(path, parseDicom(readBytes(path), path).data));
-  } catch (error) {
-    if (error instanceof InputError) return null;
-    throw error;
-  }
-}
-
-function headerOf(path: string, data: DataSet): SliceHeader | null {
-  const rows = data.uint16("x00280010");
-  const columns = data.uint16("x00280011");
-  if (rows === undefined || columns === undefined) return null; // a report, a plan, an index
-  const position = positionOf(data);
-  const modality = (data.string("x00080060") ?? "").trim();
-  return {
-    path,
-    series: data.string("x0020000e") ?? "",
-    rows,
-    columns,
-    frames: data.intString("x00280008") ?? 1,
-    instance: data.intString("x00200013") ?? null,
-    plane: planeOf(data),
-    position,
-    pixelSpacing: pixelSpacingOf(data),
-    sliceSpacing: sliceSpacingOf(data),
-    crossSection: ["CT", "MR", "PT", "NM"].includes(modality) || (position !== null && modalityOf(data) === null),
-  };
-}
-
-/** The first kilobyte: a folder may hold thousands of large files that are something else. */
-function headOf(path: string): Uint8Array {
-  try {
-    const file = openSync(path, "r");
-    try {
-      const head = new Uint8Array(1024);
-      return head.subarray(0, readSync(file, head, 0, head.length, 0));
-    } finally {
-      closeSync(file);
-    }
-  } catch (error) {
-    throw systemError(path, error);
-  }
-}
-
-/** True for two or more single-frame cross-sections of one series in one plane: what `inspect` reports as one volume. */
-export function isOneSeries(slices: readonly SliceHeader[]): boolean {
-  const [first] = slices;
-  return (
-    slices.length > 1 &&
-    slices.every((slice) => slice.frames === 1 && slice.crossSection) &&
-    slices.every((slice) => slice.series === first.series && samePlane(slice.plane, first.plane))
-  );
-}
+  bySeries,
+  byStack,
+  filesIn,
+  heightOfSlice,
+  sliceHeaders,
+  sortedSlices,
+  type SliceHeader,
+} from "./dicomSlices.js";
+import { cross, lengthOf, type Vector } from "./orientation.js";
 
 /**
  * Reads the DICOM slices directly in a folder as one volume. Slices are sorted by the projection of ImagePositionPatient on
@@ -144,89 +36,64 @@ export async function readDicomSeries(folder: string): Promise<Decoded> {
   const warnings: string[] = [];
   const others = paths.length - headers.length;
   if (others > 0) warnings.push(`${others} files in the folder are not DICOM images and were left out`);
-  const slices = sortedSlices(oneStack(oneSeries(headers, warnings), warnings), warnings);
-  assertSameSize(slices, folder);
-  return stack(slices, warnings, folder);
+  return largestStack(headers, "folder", folder, warnings);
 }
 
-/** Groups in order of first appearance. */
-function grouped<T>(items: readonly T[], key: (item: T) => string): T[][] {
-  const groups = new Map<string, T[]>();
-  for (const item of items) {
-    const group = groups.get(key(item));
-    if (group === undefined) groups.set(key(item), [item]);
-    else group.push(item);
+/**
+ * Reads the images that a DICOMDIR names, from the files beside it, as `readDicomSeries` reads those of a folder.
+ *
+ * @throws `InputError`, one line: no index, one that names no image that is there, or what `readDicomSeries` throws
+ */
+export async function readDicomDir(path: string): Promise<Decoded> {
+  const { paths, missing } = filesOfDirectory(readBytes(path), path);
+  const headers = sliceHeaders(paths);
+  if (headers.length === 0) {
+    throw new InputError(
+      `${path}: expected a DICOMDIR with images beside it, got ${paths.length + missing} names and no image among them`,
+    );
   }
-  return [...groups.values()];
+  const warnings: string[] = [];
+  if (missing > 0) warnings.push(`${missing} files that the DICOMDIR names are not there`);
+  const others = paths.length - headers.length;
+  if (others > 0) warnings.push(`${others} files that the DICOMDIR names are not DICOM images and were left out`);
+  return largestStack(headers, "DICOMDIR", path, warnings);
 }
 
 const largest = <T>(groups: readonly T[][]): T[] => groups.reduce((best, g) => (g.length > best.length ? g : best));
 
-function oneSeries(headers: readonly SliceHeader[], warnings: string[]): SliceHeader[] {
-  const groups = grouped(headers, (header) => header.series);
-  const chosen = largest(groups);
-  if (groups.length > 1) {
+/** One volume of what there is: of all stacks (slices of one series in one plane) the largest. */
+function largestStack(
+  headers: readonly SliceHeader[],
+  container: string,
+  path: string,
+  warnings: string[],
+): Promise<Decoded> {
+  const all = bySeries(headers).map((series) => ({ series, stacks: byStack(series) }));
+  const chosen = largest(all.flatMap(({ stacks }) => stacks));
+  if (all.length > 1) {
     warnings.push(
-      `${groups.length} series in one folder: the largest (${chosen.length} of ${headers.length} files) was read`,
+      `${all.length} series in one ${container}: the largest (${chosen.length} of ${headers.length} files) was read`,
     );
   }
-  return chosen;
-}
-
-/** Slices of one series that share a plane: a scout series holds three stacks at right angles. */
-function oneStack(series: readonly SliceHeader[], warnings: string[]): SliceHeader[] {
-  const groups: SliceHeader[][] = [];
-  for (const slice of series) {
-    const group = groups.find(([first]) => samePlane(first.plane, slice.plane));
-    if (group === undefined) groups.push([slice]);
-    else group.push(slice);
-  }
-  const chosen = largest(groups);
-  if (groups.length > 1) {
+  const { series, stacks } = all.find((one) => one.stacks.includes(chosen)) ?? all[0];
+  if (stacks.length > 1) {
     warnings.push(
-      `${groups.length} planes in one series: the largest (${chosen.length} of ${series.length} slices) was read`,
+      `${stacks.length} planes in one series: the largest (${chosen.length} of ${series.length} slices) was read`,
     );
   }
-  return chosen;
-}
-
-/** Within about half a degree, and pointing the same way. */
-function samePlane(a: Plane | null, b: Plane | null): boolean {
-  if (a === null || b === null) return a === b;
-  const same = (u: Vector, v: Vector): boolean => lengthOf(cross(u, v)) < 0.01 && dot(u, v) > 0;
-  return same(a.normal, b.normal) && same(a.row, b.row);
-}
-
-function sortedSlices(slices: readonly SliceHeader[], warnings: string[]): SliceHeader[] {
-  const byInstance = (a: SliceHeader, b: SliceHeader): number => (a.instance ?? 0) - (b.instance ?? 0);
-  if (slices.length < 2) return [...slices];
-  if (slices.some((slice) => slice.plane === null || slice.position === null)) {
-    const numbered = slices.every((slice) => slice.instance !== null);
-    warnings.push(
-      numbered
-        ? "slice positions are missing: slices are in the order of their instance numbers"
-        : "slice positions and instance numbers are missing: slices are in the order of their file names",
-    );
-    return numbered ? [...slices].sort(byInstance) : [...slices];
-  }
-  const sorted = [...slices].sort((a, b) => heightOfSlice(a) - heightOfSlice(b) || byInstance(a, b));
-  const distinct = sorted.filter((slice, i) => i === 0 || heightOfSlice(slice) - heightOfSlice(sorted[i - 1]) > 1e-3);
-  if (distinct.length < sorted.length) {
-    warnings.push(
-      `${sorted.length} slices at ${distinct.length} positions: the first at each position (by instance number) was read`,
-    );
-  }
-  return distinct;
-}
-
-function heightOfSlice({ plane, position }: SliceHeader): number {
-  return plane === null || position === null ? NaN : heightOf(plane, position);
+  const slices = sortedSlices(chosen, warnings);
+  assertSameSize(slices, path);
+  return stack(slices, warnings, path);
 }
 
 function assertSameSize(slices: readonly SliceHeader[], folder: string): void {
   const sizes = new Set(slices.map(({ rows, columns }) => `${rows}×${columns}`));
   if (sizes.size > 1) {
     throw new InputError(`${folder}: expected slices of one size, got ${[...sizes].join(", ")}`);
+  }
+  const values = slices.length * slices[0].rows * slices[0].columns;
+  if (values > MOST_VALUES) {
+    throw new InputError(`${folder}: ${values} values are more than the ${MOST_VALUES} that are read at once`);
   }
   if (slices.length > 1 && slices.some((slice) => slice.frames > 1)) {
     throw new InputError(
@@ -245,6 +112,7 @@ async function stack(slices: readonly SliceHeader[], warnings: string[], folder:
   const plane = rows * columns;
   const pixels = new Float32Array(channels * depth * plane);
   const seen = new Set<string>(first.warnings);
+  let padding = first.padding ?? null;
   for (const [d, slice] of slices.entries()) {
     const decoded = d === 0 ? first : await decodeDicom(readBytes(slice.path), slice.path);
     if (decoded.shape[0] !== channels)
@@ -253,6 +121,7 @@ async function stack(slices: readonly SliceHeader[], warnings: string[], folder:
       pixels.set(decoded.pixels.subarray(c * plane, (c + 1) * plane), (c * depth + d) * plane);
     }
     decoded.warnings.forEach((warning) => seen.add(warning));
+    if (String(decoded.padding) !== String(padding)) padding = null; // one range cannot speak for all slices
   }
 
   const { spacingMm, orientation } = geometryOfStack(slices, warnings);
@@ -264,6 +133,7 @@ async function stack(slices: readonly SliceHeader[], warnings: string[], folder:
     spacingMm,
     orientation,
     dtype: first.dtype,
+    padding,
     warnings: [...warnings, ...seen],
   };
 }
@@ -276,6 +146,8 @@ function geometryOfStack(
   const heights = slices.map(heightOfSlice);
   const positioned = heights.every(Number.isFinite);
   const between = (positioned ? spacingOfHeights(heights, warnings) : null) ?? sliceSpacing;
+  if (slices.some((slice) => String(slice.pixelSpacing) !== String(pixelSpacing)))
+    warnings.push("slices have different pixel spacings: that of the first is used");
   if (positioned && plane !== null) warnAboutTilt(slices, plane, warnings);
   return {
     spacingMm: spacingFrom(pixelSpacing, between, slices.length, warnings),

@@ -3,7 +3,7 @@ import { readdirSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import { systemError } from "../files.js";
 import { InputError, type Decoded, type Kind, type Modality, type Shape3 } from "../types.js";
-import { filesIn, isFolder, isOneSeries, sliceHeaders } from "./dicomSeries.js";
+import { filesIn, isFolder, isOneSeries, sliceHeaders } from "./dicomSlices.js";
 import { readFile } from "./read.js";
 
 /** One row of `m3ret inspect --json`. */

@@ -2,7 +2,9 @@
 import { readBytes } from "../files.js";
 import type { Decoded } from "../types.js";
 import { decodeDicom } from "./dicom.js";
-import { isFolder, readDicomSeries } from "./dicomSeries.js";
+import { isDicomDir } from "./dicomDir.js";
+import { readDicomDir, readDicomSeries } from "./dicomSeries.js";
+import { isFolder } from "./dicomSlices.js";
 import { decodeImage, pagesOf, type ImageOptions } from "./image.js";
 import { isNiftiFile, readNifti, type NiftiOptions } from "./nifti.js";
 import { unpackedHead } from "./niftiBytes.js";
@@ -18,7 +20,7 @@ export interface ReadOptions {
 
 /**
  * Reads a picture, a video, a DICOM or a NIfTI file (gzipped NIfTI too), told apart by content and never by name; a folder
- * is one DICOM series, read as one volume.
+ * or a DICOMDIR is one DICOM series, read as one volume.
  *
  * @throws `InputError`, one line: `notes.dcm: expected a DICOM file, got a text file`
  */
@@ -39,7 +41,7 @@ export async function readFile(path: string, { video, image, nifti }: ReadOption
     case "gif":
       return (await pagesOf(bytes)) > 1 ? readVideo(path, video) : decodeImage(bytes, path, image);
     case "dicom":
-      return decodeDicom(bytes, path);
+      return isDicomDir(bytes, path) ? readDicomDir(path) : decodeDicom(bytes, path);
     case "gzip":
       throw wrongContent(path, "a NIfTI file in the gzip file", contentOf(await unpackedHead(path)).what);
     default:
