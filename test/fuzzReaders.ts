@@ -145,11 +145,11 @@ export function mutate(original: Uint8Array, random: Random): { bytes: Buffer; h
   if (bytes.length === 0) return { bytes, how: "nothing to change" };
   const place = (): number => random.int(random.chance(0.5) ? Math.min(2048, bytes.length) : bytes.length);
   const steps: string[] = [];
-  const rounds = 1 + random.int(3);
+  const rounds = random.chance(0.6) ? 1 : 2 + random.int(2);
   for (let round = 0; round < rounds && bytes.length > 0; round++) {
     const at = place();
     const end = Math.min(bytes.length, at + 1 + random.int(64));
-    switch (random.int(5)) {
+    switch (random.pick([0, 0, 1, 2, 2, 2, 3, 4])) {
       case 0: {
         const flips = 1 + random.int(16);
         for (let i = 0; i < flips; i++) bytes[place()] ^= 1 << random.int(8);

@@ -107,6 +107,19 @@ test("another volume is read by its number, and one that is not there is refused
   }
 });
 
+test("a damaged header extension in a gzip file does not stop the reader (found by fuzzing)", async () => {
+  const plain = gunzipSync(readFileSync(fixture("scaled.nii.gz")));
+  const odd = Buffer.concat([
+    plain.subarray(0, 348),
+    Buffer.from([1, 0, 0, 0]),
+    Buffer.alloc(64, 0xff),
+    plain.subarray(352),
+  ]);
+  odd.writeFloatLE(416, 108);
+  const { pixels } = await readNifti(write("extension.nii.gz", gzipSync(odd)));
+  expect(pixels).toEqual((await readNifti(fixture("scaled.nii.gz"))).pixels);
+});
+
 describe("limits", () => {
   test("a gzip file that expands beyond the limit is refused, and one within it is read", async () => {
     const whole = gunzipSync(readFileSync(fixture("scaled.nii.gz")));

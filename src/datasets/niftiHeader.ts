@@ -82,7 +82,7 @@ export function parseHeader(head: Uint8Array, path: string): VolumeHeader {
   }
   const header = size === 348 ? new NIFTI1() : new NIFTI2();
   // The header alone: extensions after it hold nothing we need, and a broken one must not stop us.
-  const bytes = head.slice(0, size);
+  const bytes = new Uint8Array(head.subarray(0, size)); // a copy with a buffer of its own, which a Buffer's slice has not
   header.readHeader(bytes.buffer);
   const marked = /^n[+i][12]/.exec(header.magic)?.[0];
   const format = marked === undefined ? "Analyze" : "NIfTI";
