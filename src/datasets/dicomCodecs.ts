@@ -87,7 +87,10 @@ export async function frameDecoder(syntax: string, path: string): Promise<FrameD
     // Only what has the form of a UID is shown: a damaged length can put a patient's name into this text.
     if (!/^[0-9.]{1,64}$/.test(syntax))
       throw new InputError(`${path}: damaged DICOM file: its transfer syntax is not a UID`);
-    throw new InputError(`${path}: unknown transfer syntax ${syntax} is not supported; expected a standard one`);
+    const shown = /^1\.2\.840\.10008\.1\.2(\.\d{1,3}){1,3}$/.test(syntax)
+      ? `unknown transfer syntax ${syntax}`
+      : "a private transfer syntax";
+    throw new InputError(`${path}: ${shown} is not supported; expected a standard one`);
   }
   const { name, how } = compression;
   if (how === null) {

@@ -8,6 +8,10 @@ const PIXEL_MEASURES = "x00289110";
 const PLANE_POSITION = "x00209113";
 const PLANE_ORIENTATION = "x00209116";
 
+/** Nothing larger is a voxel or a place in a scanner: it may be a date or a number that damage moved here, and is not shown. */
+const LARGEST_MM = 1000;
+const FARTHEST_MM = 100_000;
+
 /** Unit directions in DICOM's own LPS coordinates: along a row (increasing W), down a column (H), and their normal. */
 export interface Plane {
   readonly row: Vector;
@@ -28,7 +32,9 @@ export function planeOf(data: DataSet, frame = 0): Plane | null {
 /** ImagePositionPatient of a frame in mm, or null. */
 export function positionOf(data: DataSet, frame = 0): Vector | null {
   const position = frameDecimals(data, frame, PLANE_POSITION, "x00200032");
-  return position?.length === 3 ? [position[0], position[1], position[2]] : null;
+  return position?.length === 3 && position.every((mm) => Math.abs(mm) <= FARTHEST_MM)
+    ? [position[0], position[1], position[2]]
+    : null;
 }
 
 /** Distance along the normal from the origin, in mm. */
@@ -51,14 +57,14 @@ export function lettersOf(plane: Plane, upwards = true): string | null {
 export function pixelSpacingOf(data: DataSet): readonly [height: number, width: number] | null {
   const found =
     frameDecimals(data, 0, PIXEL_MEASURES, "x00280030") ?? decimals(data, "x00181164") ?? decimals(data, "x00182010");
-  return found?.length === 2 && found[0] > 0 && found[1] > 0 ? [found[0], found[1]] : null;
+  return found?.length === 2 && found.every((mm) => mm > 0 && mm <= LARGEST_MM) ? [found[0], found[1]] : null;
 }
 
 /** What the header says of the distance between slices in mm (centres first, thickness as second best), or null. */
 export function sliceSpacingOf(data: DataSet): number | null {
   for (const tag of ["x00180088", "x00180050"]) {
     const value = frameDecimals(data, 0, PIXEL_MEASURES, tag)?.[0];
-    if (value !== undefined && value !== 0) return Math.abs(value);
+    if (value !== undefined && value !== 0 && Math.abs(value) <= LARGEST_MM) return Math.abs(value);
   }
   return null;
 }

@@ -13,6 +13,8 @@ export const MONOCHROME1_WARNING = "MONOCHROME1: values are inverted (high is da
 /** More values than this in one file are refused: 2³⁰, 4 GiB of float32. */
 export const MOST_VALUES = 2 ** 30;
 
+const MOST_FRAMES = 99_999;
+
 export interface DicomPixels {
   /** `[C, frames, rows, columns]`, rescaled. */
   readonly pixels: Float32Array;
@@ -52,6 +54,12 @@ const SUPPORTED = [
   "YBR_RCT",
   "YBR_ICT",
 ];
+
+/** Retired or rare terms of PS3.3 C.7.6.3.1.2: named in errors only. */
+const UNSUPPORTED = ["HSV", "ARGB", "CMYK", "YBR_PARTIAL_420", "YBR_PARTIAL_422", "XYB"];
+
+/** Modalities of objects that are no pictures (PS3.3 C.7.3.1.1.1): named in errors only. */
+const WITHOUT_PIXELS = ["SR", "KO", "PR", "DOC", "PLAN", "REG", "FID", "RTPLAN", "RTSTRUCT", "RTRECORD", "ECG", "AU"];
 
 /**
  * Decodes the pixels of a file: stored value × RescaleSlope + RescaleIntercept, per frame where the file says so, or the
@@ -107,8 +115,8 @@ function pixelElement({ data, pixels, path }: DicomFile): PixelElement {
   if (data.elements.x00041220 !== undefined || data.elements.x00041130 !== undefined) {
     throw new InputError(`${path}: expected a DICOM image, got a DICOMDIR (an index of files)`);
   }
-  const modality = data.string("x00080060");
-  const kind = modality === undefined || !/^[A-Z]{2,16}$/.test(modality) ? "" : ` (modality ${modality})`;
+  const modality = (data.string("x00080060") ?? "").trim();
+  const kind = WITHOUT_PIXELS.includes(modality) ? ` (modality ${modality})` : "";
   throw new InputError(`${path}: expected a DICOM image, got a DICOM object without pixel data${kind}`);
 }
 
@@ -120,6 +128,8 @@ function describeCells({ data, path }: DicomFile, element: PixelElement, warning
     throw new InputError(`${path}: DICOM rows × columns are ${rows} × ${columns}; expected at least 1`);
   if (!(Number.isInteger(frames) && frames >= 1))
     throw new InputError(`${path}: DICOM number of frames is not a whole number of at least 1`);
+  // Not said how many: a number so large may be a date that damage moved here.
+  if (frames > MOST_FRAMES) throw new InputError(`${path}: more DICOM frames than the ${MOST_FRAMES} that are read`);
 
   const samplesPerPixel = data.uint16("x00280002") ?? 1;
   let photometric = (data.string("x00280004") ?? "").trim();
@@ -129,7 +139,8 @@ function describeCells({ data, path }: DicomFile, element: PixelElement, warning
   }
   const expectedSamples = /^(MONOCHROME|PALETTE)/.test(photometric) ? 1 : 3;
   if (!SUPPORTED.includes(photometric) || samplesPerPixel !== expectedSamples) {
-    const shown = /^[A-Z0-9_ ]{1,16}$/.test(photometric) ? photometric : "(damaged)";
+    // Only standard terms are shown: damage can put a patient's name here.
+    const shown = [...SUPPORTED, ...UNSUPPORTED].includes(photometric) ? photometric : "(unknown)";
     throw new InputError(
       `${path}: photometric interpretation ${shown} with ${samplesPerPixel} samples a pixel is not supported; ` +
         `expected one of ${SUPPORTED.join(", ")}`,

@@ -72,6 +72,7 @@ export function paddingOf(
   const stored = (integer: string, float32: string, float64: string): number | undefined => {
     if (float === 32) return data.float(float32);
     if (float === 64) return data.double(float64);
+    if (data.elements[integer]?.length !== 2) return undefined;
     return signed ? data.int16(integer) : data.uint16(integer);
   };
   const value = stored("x00280120", "x00280122", "x00280124");
