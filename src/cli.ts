@@ -5,6 +5,7 @@ import { addBench } from "./commands/bench.js";
 import { addDataCommands } from "./commands/data.js";
 import { addEngines } from "./commands/engines.js";
 import { addExport } from "./commands/export.js";
+import { addFetch } from "./commands/fetch.js";
 import { addModelCommands } from "./commands/model.js";
 import { addReproduce } from "./commands/reproduce.js";
 import { addRetrievalCommands } from "./commands/retrieval.js";
@@ -23,6 +24,7 @@ function program(): Command {
     .configureOutput({ writeErr: () => {} });
   for (const add of [
     addDataCommands,
+    addFetch,
     addModelCommands,
     addExport,
     addRetrievalCommands,

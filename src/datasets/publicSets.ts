@@ -88,7 +88,8 @@ const text = z.string().min(1);
 const hex = (digits: number) => z.string().regex(new RegExp(`^[0-9a-f]{${digits}}$`), `expected ${digits} hex digits`);
 const regularExpression = z.string().refine((source) => {
   try {
-    return new RegExp(source) !== undefined;
+    RegExp(source);
+    return true;
   } catch {
     return false;
   }
