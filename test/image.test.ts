@@ -146,9 +146,9 @@ test("cut and damaged pictures are pictures or one line", async () => {
   }
 });
 
-test("a TIFF file of signed 16-bit numbers is refused, because they would be cut off at 0", async () => {
-  expect(await inputErrorOf(readImage(media("i16_not_read.tif")))).toMatch(
-    /expected a TIFF file of unsigned, 8-bit, 32-bit or float32 numbers, got short/,
+test("a TIFF file of float64 is refused by name", async () => {
+  expect(await inputErrorOf(readImage(media("f64_not_read.tif")))).toMatch(
+    /f64_not_read.tif: expected a TIFF file of 8, 16 or 32 bits, got 64$/,
   );
 });
 

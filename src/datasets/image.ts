@@ -1,9 +1,11 @@
 /** Pictures as they are stored: PNG, JPEG, TIFF, WebP, GIF and BMP, of 8 or 16 bits and more in TIFF. */
 import sharp, { type Metadata, type Sharp } from "sharp";
 import { readBytes } from "../files.js";
+import { half } from "../npy.js";
 import { InputError, type Decoded, type Kind } from "../types.js";
 import { bitmapSize, decodeBitmap } from "./imageBmp.js";
 import { planesOf, type Colours, type Planes } from "./imagePlanes.js";
+import { asUnsigned, tiffPages, type Hidden } from "./imageTiff.js";
 import { contentOf, wrongContent, type Format } from "./sniff.js";
 
 export interface ImageOptions {
@@ -54,7 +56,12 @@ export async function decodeImage(bytes: Uint8Array, path: string, options: Imag
   };
   try {
     if (format === "bmp") return fromBitmap(bytes, check);
-    return await fromVips(bytes, path, format, pages, check);
+    if (format === "tiff" && tiffPages(bytes)[0].bits === 64) {
+      throw new InputError(`${path}: expected a TIFF file of 8, 16 or 32 bits, got 64`);
+    }
+    const hidden = format === "tiff" ? asUnsigned(bytes) : null;
+    const read = await fromVips(hidden?.bytes ?? bytes, path, format, pages, check);
+    return hidden === null ? read : unhidden(read, hidden.type);
   } catch (error) {
     if (error instanceof InputError) throw error;
     const reason = (error instanceof Error ? error.message : String(error)).trim().split("\n")[0];
@@ -69,6 +76,13 @@ export async function pagesOf(bytes: Uint8Array): Promise<number> {
   } catch {
     return 0;
   }
+}
+
+/** Numbers that came through as unsigned ones of 16 bits: 0xffff is −1, or a half-precision float. */
+function unhidden(read: Decoded, dtype: Hidden): Decoded {
+  const { pixels } = read;
+  for (let i = 0; i < pixels.length; i++) pixels[i] = dtype === "int16" ? (pixels[i] << 16) >> 16 : half(pixels[i]);
+  return { ...read, dtype };
 }
 
 type Check = (width: number, height: number, depth?: number) => void;
@@ -97,11 +111,7 @@ async function fromVips(
   check(one.width, one.height, depth);
 
   const type = TYPES[one.depth as keyof typeof TYPES];
-  // sharp passes these through 16 bits without a sign, and would cut them off at 0.
-  if (type === undefined || (type.dtype === "float32" && one.space === "grey16")) {
-    const held = type === undefined ? one.depth : "16-bit float";
-    throw new InputError(`${path}: expected a TIFF file of unsigned, 8-bit, 32-bit or float32 numbers, got ${held}`);
-  }
+  if (type === undefined) throw new InputError(`${path}: pixels of type ${one.depth} are not supported`);
   const colours: Colours = ["b-w", "grey16"].includes(one.space) ? "grey" : one.space === "cmyk" ? "cmyk" : "rgb";
   const orientation = depth === 1 ? (one.orientation ?? 1) : 1;
   const image = orientation === 1 ? open(depth) : open(depth).autoOrient();

@@ -2,6 +2,7 @@
 import { statSync } from "node:fs";
 import { readBytes } from "../files.js";
 import type { Kind } from "../types.js";
+import { tiffPages } from "./imageTiff.js";
 import { contentOf, readHead } from "./sniff.js";
 import { isVideoFormat } from "./video.js";
 
@@ -47,17 +48,11 @@ function gifMoves(bytes: Uint8Array): boolean {
 const webpMoves = (head: Uint8Array): boolean =>
   Buffer.from(head.subarray(12, 16)).toString("latin1") === "VP8X" && (head[20] & 2) !== 0;
 
-/** True where the first directory of a TIFF or BigTIFF file points to a second. */
+/** True for two directories or more. */
 function hasPages(bytes: Uint8Array): boolean {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const little = bytes[0] === 0x49;
-  const big = view.getUint16(2, little) === 43;
-  const word = (at: number): number => (big ? Number(view.getBigUint64(at, little)) : view.getUint32(at, little));
   try {
-    const first = word(big ? 8 : 4);
-    const entries = big ? Number(view.getBigUint64(first, little)) : view.getUint16(first, little);
-    return word(first + (big ? 8 : 2) + entries * (big ? 20 : 12)) !== 0;
+    return tiffPages(bytes).length > 1;
   } catch {
-    return false; // cut: the reader will say so
+    return false; // damaged: the reader will say so
   }
 }
