@@ -1,9 +1,10 @@
 /** What nibabel reads in small files of every kind, and in real ones (made by test/reference/niftiConformance.py). */
-import { readFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { statisticsOf } from "../src/datasets/inspect.js";
+import { inspect, statisticsOf, type InspectedFile } from "../src/datasets/inspect.js";
 import { readNifti } from "../src/datasets/nifti.js";
 import { unpackedHead } from "../src/datasets/niftiBytes.js";
 import { parseHeader } from "../src/datasets/niftiHeader.js";
@@ -66,6 +67,19 @@ test("a pair is the same by the name of either file", async () => {
     const header = fixtures + "nifti/" + name;
     expect(await readFile(header.replace(".hdr", ".img"))).toEqual(await readFile(header));
   }
+});
+
+test("a folder shows a pair as one row, that of its header", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "m3ret-pairs-"));
+  for (const name of ["pair_le.hdr", "pair_le.img", "spm_le.hdr", "spm_le.img"]) {
+    cpSync(fixtures + "nifti/" + name, join(folder, name));
+  }
+  writeFileSync(join(folder, "spm_le.mat"), "");
+  const rows: InspectedFile[] = [];
+  for await (const row of inspect([folder])) rows.push(row);
+  const ofPairs = rows.filter((row) => row.ok);
+  expect(ofPairs.map((row) => row.path)).toEqual(["pair_le.hdr", "spm_le.hdr"].map((name) => join(folder, name)));
+  expect(ofPairs[1].ok && ofPairs[1].warnings.join()).toMatch(/the \.mat file beside it was not read/);
 });
 
 test("what is assumed of an Analyze file is said", async () => {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { systemError } from "../files.js";
 import { InputError, type Decoded, type Kind, type Modality, type Shape3 } from "../types.js";
 import { filesIn, isFolder, isOneSeries, sliceHeaders } from "./dicomSlices.js";
+import { headerBeside } from "./niftiPair.js";
 import { readFile } from "./read.js";
 
 /** One row of `m3ret inspect --json`. */
@@ -95,6 +96,7 @@ async function* inspectPath(path: string, above: ReadonlySet<string>): AsyncGene
     const inSeries = new Set(slices.map((slice) => slice.path));
     files = files.filter((file) => !inSeries.has(file));
   }
+  files = files.filter((file) => headerBeside(file) === null); // the voxels of a pair are in the row of their header
   for (const file of files) yield await inspectOne(file);
   for (const folder of folders) yield* inspectPath(folder, new Set([...above, real]));
 }

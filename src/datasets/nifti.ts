@@ -2,7 +2,7 @@
 import { InputError, type Decoded, type Shape3 } from "../types.js";
 import { MAX_BYTES, unpackedHead, unpackedRange } from "./niftiBytes.js";
 import { hasHeader, parseHeader, type VolumeHeader } from "./niftiHeader.js";
-import { headerBeside, voxelsBeside } from "./niftiPair.js";
+import { hasMat, headerBeside, voxelsBeside } from "./niftiPair.js";
 import { closestAxes, type AxisDirection } from "./orientation.js";
 import { BYTES_PER_SAMPLE, samplesFrom, type SampleType } from "./samples.js";
 import { contentOf, wrongContent } from "./sniff.js";
@@ -31,6 +31,9 @@ export async function readNifti(path: string, options: NiftiOptions = {}): Promi
   const { headerPath, head } = await headerOf(path);
   const header = parseHeader(head, headerPath);
   const warnings = [...header.warnings];
+  if (header.format === "Analyze" && hasMat(headerPath)) {
+    warnings.push("the .mat file beside it was not read: SPM keeps an affine there that would turn the volume");
+  }
   const voxelPath = header.paired ? voxelsBeside(headerPath, header.format) : headerPath;
 
   const volume = volumeOf(header, options.volume, path, warnings);
