@@ -1,0 +1,142 @@
+/**
+ * In which order the rows of a manifest are trained on: a pure function of seed, epoch and position, so that a run goes
+ * on exactly where it stopped, and any number of workers divide the work without talking to each other.
+ */
+import { Random } from "../random.js";
+import { InputError, MODALITIES, UNSEEN_MODALITY, assertPretrainable, type Modality } from "../types.js";
+import type { Manifest } from "./manifest.js";
+import { permutation } from "./permutation.js";
+import { share } from "./split.js";
+
+/** Rows that are drawn from together, and their part of the batches; without shares, every row is drawn once an epoch. */
+export interface Stratum {
+  readonly name: string;
+  readonly rows: Uint32Array;
+  readonly share?: number;
+}
+
+export interface MixtureOptions {
+  readonly seed: number;
+  readonly batchSize: number;
+  /** Batches of an epoch where strata have shares. Default: as many as all rows fill. */
+  readonly batches?: number;
+}
+
+/** Where a run stands: the next batch to come. It is all that resuming needs. */
+export interface MixtureState {
+  readonly epoch: number;
+  readonly position: number;
+}
+
+/** Which part of the batches this process or thread takes: those whose position is `index` modulo `of`. */
+export interface Shard {
+  readonly index: number;
+  readonly of: number;
+}
+
+export interface MixtureBatch {
+  readonly epoch: number;
+  readonly position: number;
+  /** The state after this batch. */
+  readonly next: MixtureState;
+  readonly stratum: string;
+  readonly rows: Uint32Array;
+}
+
+export interface Mixture {
+  /** Batches of one epoch, of all shards together. */
+  readonly batches: number;
+  /** Of each stratum: batches an epoch, and how often a row of it is seen in one, on average. */
+  readonly plan: readonly { name: string; rows: number; batches: number; rounds: number }[];
+  at(state: MixtureState): MixtureBatch;
+  /** From a state on, epoch after epoch, without end. */
+  from(state: MixtureState, shard?: Shard): Generator<MixtureBatch, never>;
+}
+
+/**
+ * Strata of what may enter pretraining, in the order of `MODALITIES`; MRI is counted and left out.
+ *
+ * @param shares part of the batches for each modality, in any unit; modalities that it lacks are not drawn
+ * @throws InputError where MRI is given a share, or a modality with a share has no rows
+ */
+export function strataOf(
+  manifest: Manifest,
+  shares?: Readonly<Partial<Record<Modality, number>>>,
+): { strata: Stratum[]; leftOut: number } {
+  for (const modality of Object.keys(shares ?? {}) as Modality[]) assertPretrainable(modality);
+  const counts = new Uint32Array(MODALITIES.length);
+  for (const code of manifest.modalityOf) counts[code]++;
+  const wanted = MODALITIES.map((m) => m !== UNSEEN_MODALITY && (shares === undefined || (shares[m] ?? 0) > 0));
+  const rows = MODALITIES.map((_, code) => new Uint32Array(wanted[code] ? counts[code] : 0));
+  const filled = new Uint32Array(MODALITIES.length);
+  manifest.modalityOf.forEach((code, row) => {
+    if (wanted[code]) rows[code][filled[code]++] = row;
+  });
+  const empty = MODALITIES.find((_, code) => shares !== undefined && wanted[code] && counts[code] === 0);
+  if (empty !== undefined) throw new InputError(`${manifest.sets.join(", ")}: a share of ${empty}, but no file of it`);
+  const strata = MODALITIES.flatMap((name, code) =>
+    rows[code].length > 0 ? [{ name, rows: rows[code], share: shares?.[name] }] : [],
+  );
+  if (strata.length === 0) throw new InputError(`${manifest.sets.join(", ")}: nothing to train on (MRI never is)`);
+  return { strata, leftOut: manifest.length - strata.reduce((sum, stratum) => sum + stratum.rows.length, 0) };
+}
+
+/**
+ * A batch is of one stratum. An epoch has `n_s` batches of stratum s, in an order shuffled over the whole epoch:
+ *
+ *     without shares   n_s = ⌈rows_s / b⌉: every row once, the last batch of a stratum may be short
+ *     with shares      n_s = share_s of all batches, by largest remainder; rows come round in turn, each round shuffled
+ *
+ * Memory is the lists of rows alone. 10 rows of X-ray and 4 of CT in batches of 4, without shares, are 3 + 1 batches.
+ */
+export function mixture(strata: readonly Stratum[], options: MixtureOptions): Mixture {
+  const { seed, batchSize } = options;
+  const rowCount = strata.reduce((sum, { rows }) => sum + rows.length, 0);
+  const shares = strata.flatMap((stratum) => (stratum.share === undefined ? [] : [stratum.share]));
+  if (rowCount === 0 || strata.some(({ rows }) => rows.length === 0)) throw new InputError("a stratum without rows");
+  if (shares.length > 0 && shares.length < strata.length) throw new InputError("a share for some strata, not for all");
+  if (shares.some((part) => !(part > 0))) throw new InputError("expected shares above 0");
+  const weighted = shares.length > 0;
+  const counts = weighted
+    ? share(options.batches ?? Math.ceil(rowCount / batchSize), shares)
+    : strata.map(({ rows }) => Math.ceil(rows.length / batchSize));
+  const batches = counts.reduce((sum, count) => sum + count, 0);
+  const root = new Random(seed);
+
+  // Permutations are a few numbers each; those of the present epoch are kept, because making one costs a generator.
+  let kept = { epoch: -1, made: new Map<string, (place: number) => number>() };
+  const shuffled = (epoch: number, what: string, n: number) => {
+    if (kept.epoch !== epoch) kept = { epoch, made: new Map() };
+    let order = kept.made.get(what);
+    if (order === undefined) kept.made.set(what, (order = permutation(n, root.fork(`epoch ${epoch}, ${what}`))));
+    return order;
+  };
+
+  const at = ({ epoch, position }: MixtureState): MixtureBatch => {
+    if (!(position >= 0 && position < batches)) throw new RangeError(`batch ${position} of ${batches}`);
+    let slot = shuffled(epoch, "batches", batches)(position);
+    let s = 0;
+    while (slot >= counts[s]) slot -= counts[s++];
+    const { name, rows } = strata[s];
+    const first = slot * batchSize;
+    const length = weighted ? batchSize : Math.min(batchSize, rows.length - first);
+    const drawn = new Uint32Array(length);
+    for (let i = 0; i < length; i++) {
+      const round = Math.floor((first + i) / rows.length);
+      const order = shuffled(epoch, `${name} ${round}`, rows.length);
+      drawn[i] = rows[order((first + i) % rows.length)];
+    }
+    const next = position + 1 < batches ? { epoch, position: position + 1 } : { epoch: epoch + 1, position: 0 };
+    return { epoch, position, next, stratum: name, rows: drawn };
+  };
+  function* from(state: MixtureState, shard: Shard = { index: 0, of: 1 }): Generator<MixtureBatch, never> {
+    for (let { epoch, position } = state; ; [epoch, position] = [epoch + 1, 0]) {
+      for (; position < batches; position++) if (position % shard.of === shard.index) yield at({ epoch, position });
+    }
+  }
+  const plan = strata.map(({ name, rows }, s) => ({
+    ...{ name, rows: rows.length, batches: counts[s] },
+    rounds: weighted ? (counts[s] * batchSize) / rows.length : 1,
+  }));
+  return { batches, plan, at, from };
+}
