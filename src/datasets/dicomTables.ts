@@ -67,7 +67,7 @@ function unfolded(words: ArrayLike<number>, count: number, path: string, name: s
       } else if (kind === 1) {
         if (at + 3 > words.length || filled + n > count || filled === 0) throw broken();
         const [before, end] = [entries[filled - 1], words[at + 2]];
-        for (let i = 1; i <= n; i++) entries[filled++] = Math.round(before + ((end - before) * i) / n);
+        for (let i = 1; i <= n; i++) entries[filled++] = halfToEven(before + ((end - before) * i) / n);
         at += 3;
       } else if (kind === 2 && !nested) {
         const parts =
@@ -84,4 +84,10 @@ function unfolded(words: ArrayLike<number>, count: number, path: string, name: s
   run(0, Infinity, false);
   if (filled < count) throw broken();
   return entries;
+}
+
+/** The nearest whole number, and of two the even one, as numpy rounds: 2.5 → 2, 3.5 → 4. */
+function halfToEven(x: number): number {
+  const nearest = Math.round(x);
+  return x % 1 === 0.5 && nearest % 2 === 1 ? nearest - 1 : nearest;
 }

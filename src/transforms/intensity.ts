@@ -95,14 +95,21 @@ export function percentiles(pixels: Float32Array, percents: readonly number[]): 
   });
 }
 
+/** A copy in which values from low to high are no numbers: what a file sets apart as never scanned. With [−9, −5], −7 → NaN. */
+export function withoutPadding(pixels: Float32Array, [low, high]: readonly [number, number]): Float32Array {
+  const kept = Float32Array.from(pixels);
+  for (let i = 0; i < kept.length; i++) if (kept[i] >= low && kept[i] <= high) kept[i] = NaN;
+  return kept;
+}
+
 /** Into [0, 1]: interpolation rounds, and a white picture may come out at 1.0000001. 0.5 → 0.5, 1.2 → 1, −0.1 → 0. */
 export function clip(pixels: Float32Array): Float32Array {
   return rangeScale(pixels, 0, 1);
 }
 
-/** `1 − x`: MONOCHROME1 stores bright as low. 0.25 → 0.75. */
-export function invert(scaled: Float32Array): Float32Array {
-  return scaled.map((x) => 1 - x);
+/** `1 − x`: MONOCHROME1 stores bright as low. 0.25 → 0.75; what is NaN in `stored` lies outside and stays 0. */
+export function invert(scaled: Float32Array, stored = scaled): Float32Array {
+  return scaled.map((x, i) => (Number.isNaN(stored[i]) ? 0 : 1 - x));
 }
 
 /** One rule of `datasets.yaml`, applied. */

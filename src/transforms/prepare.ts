@@ -6,7 +6,7 @@ import type { ReadOptions } from "../datasets/read.js";
 import { InputError } from "../types.js";
 import type { Decoded, Modality, OnProgress, Sample, Shape3, Shape4, Split } from "../types.js";
 import { onGrey } from "./crop.js";
-import { clip, invert, scaleIntensity } from "./intensity.js";
+import { clip, invert, scaleIntensity, withoutPadding } from "./intensity.js";
 import { reorient } from "./orient.js";
 import { CORES, prepareInWorkers, worthWorkers, type Prepared } from "./prepareWorkers.js";
 import { fitTo, resample } from "./resize.js";
@@ -34,13 +34,14 @@ export function prepareSample(record: DataRecord, decoded: Decoded, preprocessin
     throw new InputError(`${record.id}: expected ${record.modality}, but the file says that it is ${decoded.modality}`);
   }
   const size = preprocessing.size[decoded.kind];
-  const one = oneChannelIfGrey(decoded.pixels, decoded.shape);
+  const inside = decoded.padding ? withoutPadding(decoded.pixels, decoded.padding) : decoded.pixels;
+  const one = oneChannelIfGrey(inside, decoded.shape);
   let raw: Raw = { ...one, spacingMm: decoded.spacingMm };
   if (decoded.kind === "volume") raw = turned(raw, decoded.orientation, preprocessing.orientation);
   if (decoded.kind === "video") raw = pickFrames(raw, size[0]);
 
   let scaled = scaleIntensity(raw.pixels, ruleFor(record.modality, decoded, preprocessing));
-  if (decoded.warnings.includes(MONOCHROME1_WARNING)) scaled = invert(scaled);
+  if (decoded.warnings.includes(MONOCHROME1_WARNING)) scaled = invert(scaled, raw.pixels);
 
   const aspect = raw.spacingMm === null ? 1 : raw.spacingMm[1] / raw.spacingMm[2];
   const fitted = clip(fitTo(scaled, raw.shape, size, preprocessing.fit, aspect)); // [1 or 3, D, H, W]
