@@ -6,6 +6,7 @@ import { addDataCommands } from "./commands/data.js";
 import { addEngines } from "./commands/engines.js";
 import { addExport } from "./commands/export.js";
 import { addFetch } from "./commands/fetch.js";
+import { addManifest } from "./commands/manifest.js";
 import { addModelCommands } from "./commands/model.js";
 import { addReproduce } from "./commands/reproduce.js";
 import { addRetrievalCommands } from "./commands/retrieval.js";
@@ -25,6 +26,7 @@ function program(): Command {
   for (const add of [
     addDataCommands,
     addFetch,
+    addManifest,
     addModelCommands,
     addExport,
     addRetrievalCommands,
