@@ -11,6 +11,8 @@ import { contentOf, wrongContent, type Format } from "./sniff.js";
 export interface ImageOptions {
   /** Pixels of all pages together, at most. */
   readonly maxPixels?: number;
+  /** Time to decode in, in whole seconds: damaged headers can promise millions of empty tiles. */
+  readonly maxSeconds?: number;
   /**
    * What several pages are. Without it, pages of a TIFF file are the slices of a volume where all are grey and have one size
    * and type, otherwise the first is read; pages of a WebP file are the frames of a video.
@@ -46,7 +48,7 @@ export async function readImage(path: string, options: ImageOptions = {}): Promi
 
 /** `readImage` for bytes in memory; `path` is for messages only. */
 export async function decodeImage(bytes: Uint8Array, path: string, options: ImageOptions = {}): Promise<Decoded> {
-  const { maxPixels = 2 ** 27, pages } = options;
+  const { maxPixels = 2 ** 27, maxSeconds = 60, pages } = options;
   const { format, what } = contentOf(bytes);
   if (!isImageFormat(format)) throw wrongContent(path, "a PNG, JPEG, TIFF, WebP, GIF or BMP picture", what);
   const check = (width: number, height: number, depth = 1): void => {
@@ -60,11 +62,14 @@ export async function decodeImage(bytes: Uint8Array, path: string, options: Imag
       throw new InputError(`${path}: expected a TIFF file of 8, 16 or 32 bits, got 64`);
     }
     const hidden = format === "tiff" ? asUnsigned(bytes) : null;
-    const read = await fromVips(hidden?.bytes ?? bytes, path, format, pages, check);
+    const read = await fromVips(hidden?.bytes ?? bytes, path, format, { pages, maxSeconds }, check);
     return hidden === null ? read : unhidden(read, hidden.type);
   } catch (error) {
     if (error instanceof InputError) throw error;
     const reason = (error instanceof Error ? error.message : String(error)).trim().split("\n")[0];
+    if (/^timeout: /.test(reason) || /timeout: \d+% complete/.test(String(error))) {
+      throw new InputError(`${path}: decoding took longer than the limit maxSeconds, ${maxSeconds} s`);
+    }
     throw new InputError(`${path}: damaged or truncated ${what.replace(/^an? /, "")}: ${reason}`);
   }
 }
@@ -99,7 +104,7 @@ async function fromVips(
   bytes: Uint8Array,
   path: string,
   format: Format | null,
-  asked: ImageOptions["pages"],
+  { pages: asked, maxSeconds }: { pages: ImageOptions["pages"]; maxSeconds: number },
   check: Check,
 ): Promise<Decoded> {
   // "error" stops at damage; libvips' mere warnings (an odd ICC profile, a stray byte) let the pixels through.
@@ -122,6 +127,7 @@ async function fromVips(
   const space = !known ? "srgb" : withAlpha ? (one.space === "grey16" ? "rgb16" : "srgb") : one.space;
   if (colours === "cmyk") image.pipelineColourspace("cmyk");
   const { data, info } = await image
+    .timeout({ seconds: maxSeconds })
     .toColourspace(space)
     .raw({ depth: one.depth as keyof typeof TYPES })
     .toBuffer({ resolveWithObject: true });

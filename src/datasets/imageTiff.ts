@@ -22,7 +22,7 @@ export function tiffPages(bytes: Uint8Array): TiffPage[] {
     const pages = directories(bytes);
     if (pages.length > 0) return pages;
   } catch (error) {
-    if (error instanceof RangeError) throw new Error("it ends too early"); // an offset that leads out of the file
+    if (error instanceof RangeError) throw new Error("it ends too early", { cause: error }); // an offset that leads out of the file
     throw error;
   }
   throw new Error("it has no page");
