@@ -1,9 +1,10 @@
 /** `m3ret datasets` and `m3ret inspect`. */
-import type { Command } from "commander";
-import { loadCatalog } from "../datasets/catalog.js";
+import { Option, type Command } from "commander";
+import { loadCatalog, type Catalog } from "../datasets/catalog.js";
 import type { DataRecord } from "../datasets/dataset.js";
 import { inspect, type InspectedFile } from "../datasets/inspect.js";
 import { openDataset } from "../datasets/open.js";
+import { ACCESS, isPresent, publicFolder, type Access } from "../datasets/publicSets.js";
 import { defaultCacheDir } from "../experiment.js";
 import { InputError, MODALITIES, SPLITS, type Modality, type Split } from "../types.js";
 import { answer, dataOptions, jsonOption, withProgress } from "./shared.js";
@@ -12,11 +13,15 @@ interface DatasetsOptions {
   readonly json?: boolean;
   readonly catalog?: string;
   readonly cache?: string;
+  readonly modality?: Modality;
+  readonly access?: Access;
 }
 
 export function addDataCommands(m3ret: Command): void {
   dataOptions(m3ret.command("datasets").argument("[NAME]", "show one entry, with counts per modality and split"))
-    .description("list the data sets of datasets.yaml")
+    .description("list the data sets of datasets.yaml, and the public sets that m3ret fetch knows")
+    .addOption(new Option("--modality <NAME>", "only sets with this modality").choices(MODALITIES))
+    .addOption(new Option("--access <KIND>", "only public sets that are got this way").choices(ACCESS))
     .addOption(jsonOption())
     .action(async (name: string | undefined, options: DatasetsOptions) =>
       name === undefined ? listDatasets(options) : showDataset(name, options),
@@ -29,18 +34,71 @@ export function addDataCommands(m3ret: Command): void {
     .action(inspectPaths);
 }
 
-function listDatasets({ json, catalog }: DatasetsOptions): void {
-  const { datasets } = loadCatalog(catalog);
-  const list = Object.entries(datasets).map(([name, { kind, title, licence, modalities }]) => ({
-    name,
-    kind,
-    title,
-    licence,
-    modalities,
-  }));
-  answer(json, { datasets: list }, () =>
-    list.map(({ name, kind, title }) => `${name.padEnd(16)}${kind.padEnd(9)}${title}`).join("\n"),
-  );
+function listDatasets({ json, catalog: file, modality, access }: DatasetsOptions): void {
+  const catalog = loadCatalog(file);
+  const wanted = (set: { modalities: readonly Modality[] }) => !modality || set.modalities.includes(modality);
+  const ours = Object.entries(catalog.datasets).filter(([, entry]) => access === undefined && wanted(entry));
+  const list = ours.map(([name, { kind, title, licence, modalities }]) => ({ name, kind, title, licence, modalities }));
+  const theirs = Object.entries(catalog.public).filter(([, set]) => (!access || set.access === access) && wanted(set));
+  const published = theirs.map(([name, set]) => {
+    const { title, licence, modalities, home, bytes = null, count, files } = set;
+    const facts = { name, title, access: set.access, modalities, licence, home, bytes, count };
+    return { ...facts, fetchable: files.length > 0, present: isPresent(catalog, name) };
+  });
+  answer(json, { datasets: list, public: published }, () => {
+    const lines = list.map(({ name, kind, title }) => `${name.padEnd(16)}${kind.padEnd(9)}${title}`);
+    if (published.length === 0) return lines.join("\n");
+    const header = ["public set", "access", "modality", "size", "here", "licence"];
+    const rows = published.map((set) => [
+      set.name,
+      set.fetchable ? `${set.access}, fetch` : set.access,
+      set.modalities.join("+"),
+      set.bytes === null ? "unknown" : aboutBytes(set.bytes),
+      set.present ? "yes" : "no",
+      set.licence,
+    ]);
+    const widths = header.map((_, c) => Math.max(...[header, ...rows].map((row) => row[c].length)) + 2);
+    const table = [header, ...rows].map((row) =>
+      row
+        .map((cell, c) => cell.padEnd(widths[c]))
+        .join("")
+        .trimEnd(),
+    );
+    return [...lines, ...(lines.length > 0 ? [""] : []), ...table].join("\n");
+  });
+}
+
+/** Two digits, because the catalogue's sizes are approximate: 45e9 is "about 45 GB". */
+function aboutBytes(bytes: number): string {
+  const [unit, size] = bytes >= 1e12 ? ["TB", 1e12] : bytes >= 1e9 ? ["GB", 1e9] : ["MB", 1e6];
+  return `about ${Number((bytes / Number(size)).toPrecision(2))} ${unit}`;
+}
+
+/** Everything that the catalogue says of a public set. */
+function showPublic(name: string, catalog: Catalog, json: boolean | undefined): void {
+  const set = catalog.public[name];
+  const present = isPresent(catalog, name);
+  answer(json, { name, public: set, folder: publicFolder(name), present }, () => {
+    const pairs = (record: Readonly<Record<string, unknown>>) =>
+      Object.entries(record).map(([key, value]) => `${key}: ${String(value)}`);
+    const facts: [string, string | undefined][] = [
+      ["home", set.home],
+      ["licence", set.licence],
+      ["access", set.access],
+      ["modality", set.modalities.join(", ")],
+      ["region", set.region],
+      ["size", set.bytes === undefined ? "unknown" : aboutBytes(set.bytes)],
+      ["count", pairs(set.count).join(", ") || "unknown"],
+      ["patient", set.patient ?? "unknown"],
+      ["splits", set.splits ?? "unknown"],
+      ["layout", set.layout.join("  ") || "unknown"],
+      ["caution", set.caution],
+      ["steps", set.files.length > 0 ? `m3ret fetch ${name}` : set.steps],
+      ["here", present ? publicFolder(name) : `no; looked for in ${publicFolder(name)}`],
+    ];
+    const said = facts.flatMap(([key, value]) => (value === undefined ? [] : [`${key}: ${value}`]));
+    return [`${name}: ${set.title}`, ...said, ...pairs(set.labels).map((label) => `label ${label}`)].join("\n");
+  });
 }
 
 type Counts = Readonly<Record<Modality, Readonly<Record<Split, number>>>>;
@@ -56,6 +114,7 @@ function countRecords(records: readonly DataRecord[]): Counts {
 
 async function showDataset(name: string, { json, catalog: file, cache }: DatasetsOptions): Promise<void> {
   const catalog = loadCatalog(file);
+  if (Object.hasOwn(catalog.public, name)) return showPublic(name, catalog, json);
   const cacheDir = cache ?? defaultCacheDir();
   const { entry, records, skipped } = await withProgress((onProgress) =>
     openDataset(name, { catalog, cacheDir, onProgress }),

@@ -23,7 +23,7 @@ export function addFetch(m3ret: Command): void {
     .command("fetch")
     .argument("<NAME>", "a public set of datasets.yaml (m3ret datasets lists them)")
     .description("download an open set, resumed and checked; or say what a person has to do for another")
-    .option("--to <FOLDER>", "where to (default: NAME in M3RET_DATA, or in data beside the catalogue)")
+    .option("--to <FOLDER>", "where to (default: NAME in M3RET_DATA, or in ./data)")
     .option("--check <FOLDER>", "download nothing; check that a folder has the layout of the set")
     .option("--jobs <N>", "files at a time", positiveInteger("jobs"), 3)
     .option("--accept-licence", "you have read the licence of the set and agree to it")
@@ -48,7 +48,7 @@ async function fetchOrCheck(name: string, options: FetchOptions): Promise<void> 
       () => `${check} ${what} ${name}`,
     );
   }
-  const folder = options.to ?? publicFolder(catalog, name);
+  const folder = options.to ?? publicFolder(name);
   if (set.files.length > 0) requireFolder("--to", folder, set.bytes ?? 0);
   const notes: string[] = [];
   const fetched = await withProgress((onProgress) =>

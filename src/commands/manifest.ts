@@ -15,7 +15,7 @@ export function addManifest(m3ret: Command): void {
     .argument("<NAME>", "a public set of datasets.yaml")
     .description("list the files of a set as a manifest (JSON lines), and report those that cannot be used")
     .requiredOption("--out <FILE>", "the manifest; the report is FILE.quarantine.jsonl")
-    .option("--folder <FOLDER>", "where its files are (default: NAME in M3RET_DATA, or in data beside the catalogue)")
+    .option("--folder <FOLDER>", "where its files are (default: NAME in M3RET_DATA, or in ./data)")
     .option("--catalog <FILE>", "a datasets.yaml of your own")
     .addOption(jsonOption())
     .action(makeManifest);
@@ -36,7 +36,7 @@ function makeManifest(
 ): void {
   const catalog = loadCatalog(file);
   const set = publicSetOf(catalog, name);
-  const root = folder ?? publicFolder(catalog, name);
+  const root = folder ?? publicFolder(name);
   requireFile("--out", out);
   const quarantined: SkippedFile[] = [];
   const rows = writeManifest(

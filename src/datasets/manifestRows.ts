@@ -43,7 +43,7 @@ export function* manifestRows(
         throw new NoValue(`expected one of ${MODALITIES.join(", ")} as modality, got "${said}"`);
       const patient = records.group ? value("group", records.group) : "";
       const labels = Object.entries(records.labels).map(([column, rule]) => [column, value(column, rule)]);
-      const region = set.region === "several" ? {} : { region: set.region };
+      const region: Record<string, string> = set.region === "several" ? {} : { region: set.region };
       // The set's name stands before the patient's: number 7 of two sets are two people.
       yield {
         ...{ modality, path, group: patient === "" ? "" : `${name}/${patient}` },

@@ -4,7 +4,7 @@
  * others; `m3ret manifest` lists their files by `records`.
  */
 import { existsSync } from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { z } from "zod";
 import { InputError, MODALITIES, type Modality } from "../types.js";
 import type { Catalog, Preprocessing } from "./catalog.js";
@@ -171,9 +171,9 @@ export function publicSetOf(catalog: Catalog, name: string): PublicSet {
   throw new InputError(`unknown public set "${name}"; ${basename(catalog.file)} has: ${known || "none"}`);
 }
 
-/** Where a set is looked for and fetched to: `NAME` in the folder M3RET_DATA, or in `data` beside the catalogue. */
-export function publicFolder(catalog: Catalog, name: string): string {
-  return join(resolve(process.env.M3RET_DATA || join(dirname(catalog.file), "data")), name);
+/** Where a set is looked for and fetched to: `NAME` in the folder M3RET_DATA, or in `data` of the working folder. */
+export function publicFolder(name: string): string {
+  return join(resolve(process.env.M3RET_DATA || "data"), name);
 }
 
 /** Files that are looked at, at most, before a pattern counts as not matched. */
@@ -193,7 +193,7 @@ export function missingFrom(folder: string, layout: readonly string[], most: num
 
 /** Whether a set lies on this machine, by the first files of its folder. */
 export function isPresent(catalog: Catalog, name: string): boolean {
-  const folder = publicFolder(catalog, name);
+  const folder = publicFolder(name);
   const { layout } = catalog.public[name];
   return existsSync(folder) && missingFrom(folder, layout.length > 0 ? layout : ["**"], 50_000).length === 0;
 }
