@@ -16,15 +16,15 @@ export interface Absent {
   readonly absent: string;
 }
 
-/** Which Python has PyTorch: `M3RET_PYTHON`, or `python3` of the PATH. */
+/** Which Python has the peers: `M3RET_PYTHON`, or `python3` of the PATH. */
 function pythonCommand(): string {
   return process.env.M3RET_PYTHON || "python3";
 }
 
-/** Starts the PyTorch side, or says in one line why it is not there. */
-export async function startPeer(threads = availableParallelism()): Promise<Peer | Absent> {
+/** Starts a script of bench/peers, or says in one line why it does not run. */
+export async function startPeer(name: string, threads = availableParallelism()): Promise<Peer | Absent> {
   // Compiled code stands in dist/bench/parts, the script in bench/peers.
-  const script = fileURLToPath(new URL("../../../bench/peers/torch_peer.py", import.meta.url));
+  const script = fileURLToPath(new URL(`../../../bench/peers/${name}`, import.meta.url));
   const child = spawn(pythonCommand(), ["-u", script], { stdio: "pipe" });
   let said = "";
   child.stderr.on("data", (chunk: Buffer) => (said += chunk));
@@ -34,7 +34,7 @@ export async function startPeer(threads = availableParallelism()): Promise<Peer 
     return { description: String(peer), ask, stop: () => child.kill() };
   } catch (error) {
     const reason = said.trim().split("\n").at(-1) || (error as Error).message;
-    return { absent: `no PyTorch to compare with: ${pythonCommand()}: ${reason} (M3RET_PYTHON names another Python)` };
+    return { absent: `nothing to compare with: ${pythonCommand()}: ${reason} (M3RET_PYTHON names another Python)` };
   }
 }
 

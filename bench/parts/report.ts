@@ -12,6 +12,8 @@ export interface Sides {
 /** A benchmark: its cases, and how one is measured. */
 export interface Plan<Case> {
   readonly name: string;
+  /** The other side, of bench/peers; PyTorch where it is left out. */
+  readonly script?: string;
   readonly cases: readonly Case[];
   nameOf(of: Case): string;
   /** Before the cases: what the machine can do at all, in figures for the report. */
@@ -21,9 +23,9 @@ export interface Plan<Case> {
 
 /** Measures the cases that were asked for, and ends the peer whatever happens. */
 export async function runPlan<Case>(plan: Plan<Case>, { only = "", onCase }: BenchOptions): Promise<BenchReport> {
-  const { name, nameOf } = plan;
+  const { name, nameOf, script = "torch_peer.py" } = plan;
   const engine = await startEngine();
-  const found = await startPeer();
+  const found = await startPeer(script);
   const peer = "absent" in found ? null : found;
   const chosen = plan.cases.filter((of) => nameOf(of).toLowerCase().includes(only.toLowerCase()));
   const cases: BenchCase[] = [];

@@ -19,8 +19,8 @@ interface Options {
 export function addBench(m3ret: Command): void {
   m3ret
     .command("bench")
-    .argument("<NAME>", "which: step, embed or gemm")
-    .description("measure against PyTorch on this machine; a ratio above 1 means that we are ahead")
+    .argument("<NAME>", "which: step, embed, gemm or decode")
+    .description("measure against PyTorch, or decoding against Python's readers, on this machine; a ratio above 1 means that we are ahead")
     .option("--only <TEXT>", "cases whose name contains TEXT")
     .option("--rounds <N>", "turns of each side; the fastest counts", positiveInteger("rounds"))
     .addOption(jsonOption())
@@ -50,10 +50,11 @@ async function runBench(name: string, { only, rounds, json }: Options): Promise<
 
 function table({ cases, machine, note }: BenchReport): string {
   const width = Math.max(...cases.map((row) => row.case.length));
-  const lines = cases.map(({ case: name, ours, peer, unit, ratio, ofPeak }) => {
+  const lines = cases.map(({ case: name, ours, peer, unit, ratio, ofPeak, twoWorkers }) => {
     const against = peer === null ? "" : `, peer ${peer} ${unit}, ratio ${ratio}`;
     const share = ofPeak === undefined ? "" : `, ${Math.round(100 * Number(ofPeak))} % of the GEMM peak`;
-    return `${name.padEnd(width)}  ${ours} ${unit}${against}${share}`;
+    const threads = typeof twoWorkers === "number" ? `, two workers ${twoWorkers} times one` : "";
+    return `${name.padEnd(width)}  ${ours} ${unit}${against}${share}${threads}`;
   });
   const known = Object.entries(machine).map(([key, value]) => `${key} ${value}`);
   return [...lines, known.join("; "), ...(note ? [note] : [])].join("\n");

@@ -1,0 +1,117 @@
+/**
+ * Decoding of files against the Python readers that people know: pydicom, nibabel, Pillow and PyAV. Both sides end at
+ * float32 pixels, channels first. The files are one's own: M3RET_REALDATA names the folder.
+ */
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { Worker } from "node:worker_threads";
+import { InputError, readFile, type BenchOptions, type BenchReport } from "m3ret";
+import { ratio, runPlan, takeTurns } from "./parts/report.js";
+
+interface DecodeCase {
+  readonly reader: "pydicom" | "nibabel" | "Pillow" | "PyAV";
+  readonly folders: readonly string[];
+  readonly ending: RegExp;
+  readonly most: number;
+}
+
+const CASES: readonly DecodeCase[] = [
+  { reader: "pydicom", folders: ["ct", "mri", "dicom-conformance"], ending: /\.dcm$/i, most: 80 },
+  { reader: "nibabel", folders: ["ct", "mri", "nifti-conformance"], ending: /\.nii(\.gz)?$/i, most: 16 },
+  { reader: "Pillow", folders: ["xray", "ultrasound", "endoscopy", "by-sa"], ending: /\.(png|jpe?g)$/i, most: 120 },
+  { reader: "PyAV", folders: ["ultrasound", "nc"], ending: /\.(mp4|mov|avi|mpe?g)$/i, most: 8 },
+];
+
+function dataFolder(): string {
+  const folder = process.env.M3RET_REALDATA ?? "../shared/realdata";
+  if (!existsSync(folder)) throw new InputError(`${folder}: not there; M3RET_REALDATA names a folder of files to decode`);
+  return folder;
+}
+
+/** Files of a case, in order of their names; every so many, so that all folders have their part. */
+function filesOf({ folders, ending, most }: DecodeCase): string[] {
+  const root = dataFolder();
+  const found = folders
+    .map((folder) => join(root, folder))
+    .filter((folder) => existsSync(folder))
+    .flatMap((folder) =>
+      readdirSync(folder, { recursive: true, encoding: "utf8" })
+        .filter((name) => ending.test(name))
+        .map((name) => join(folder, name))
+        .filter((path) => statSync(path).isFile())
+        .sort(),
+    );
+  const stride = Math.max(1, found.length / most);
+  return Array.from({ length: Math.min(most, found.length) }, (_, i) => found[Math.floor(i * stride)]);
+}
+
+/** The same files by worker threads that are up already, each the next file that nobody has. */
+async function withWorkers<T>(count: number, work: (decode: (files: readonly string[]) => Promise<void>) => Promise<T>) {
+  const workers = Array.from({ length: count }, () => new Worker(new URL("./parts/decodeWorker.js", import.meta.url)));
+  const one = (worker: Worker, path: string) =>
+    new Promise<void>((resolve, reject) => {
+      worker.once("message", () => resolve());
+      worker.once("error", reject);
+      worker.postMessage(path);
+    });
+  const decode = async (files: readonly string[]) => {
+    const waiting = [...files];
+    const run = async (worker: Worker) => {
+      for (let path = waiting.shift(); path; path = waiting.shift()) await one(worker, path);
+    };
+    await Promise.all(workers.map(run));
+  };
+  try {
+    return await work(decode);
+  } finally {
+    await Promise.all(workers.map((worker) => worker.terminate()));
+  }
+}
+
+export function bench({ rounds = 5, ...options }: BenchOptions): Promise<BenchReport> {
+  return runPlan(
+    {
+      name: "decode",
+      script: "decode_peer.py",
+      cases: CASES,
+      nameOf: ({ reader, folders }) => `${reader}'s files of ${folders.join(", ")}`,
+      async measure(of, { peer }) {
+        const all = filesOf(of);
+        // Only what both sides read: a file that one refuses would be a gift to it.
+        const ours = await readable(all);
+        const answer = await peer?.ask({ do: "make", reader: of.reader, files: ours });
+        const files = answer ? (answer.files as unknown as string[]) : ours;
+        if (files.length === 0) throw new InputError(`${dataFolder()}: no file of ${of.reader} that both sides read`);
+        const here = async () => {
+          for (const path of files) await readFile(path);
+        };
+        const times = await takeTurns(rounds, here, peer);
+        const two = await withWorkers(2, (decode) => takeTurns(rounds, () => decode(files), null));
+        const perSecond = (ms: number) => Number(((1000 * files.length) / ms).toFixed(1));
+        return {
+          ours: perSecond(times.ours),
+          peer: times.peer && perSecond(times.peer),
+          unit: "files/s",
+          ratio: ratio(times.ours, times.peer),
+          files: files.length,
+          twoWorkers: availableParallelism() < 2 ? null : ratio(two.ours, times.ours),
+        };
+      },
+    },
+    options,
+  );
+}
+
+async function readable(paths: readonly string[]): Promise<string[]> {
+  const kept: string[] = [];
+  for (const path of paths) {
+    try {
+      await readFile(path);
+      kept.push(path);
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+    }
+  }
+  return kept;
+}
