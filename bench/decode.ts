@@ -25,7 +25,8 @@ const CASES: readonly DecodeCase[] = [
 
 function dataFolder(): string {
   const folder = process.env.M3RET_REALDATA ?? "../shared/realdata";
-  if (!existsSync(folder)) throw new InputError(`${folder}: not there; M3RET_REALDATA names a folder of files to decode`);
+  if (!existsSync(folder))
+    throw new InputError(`${folder}: not there; M3RET_REALDATA names a folder of files to decode`);
   return folder;
 }
 
@@ -47,7 +48,10 @@ function filesOf({ folders, ending, most }: DecodeCase): string[] {
 }
 
 /** The same files by worker threads that are up already, each the next file that nobody has. */
-async function withWorkers<T>(count: number, work: (decode: (files: readonly string[]) => Promise<void>) => Promise<T>) {
+async function withWorkers<T>(
+  count: number,
+  work: (decode: (files: readonly string[]) => Promise<void>) => Promise<T>,
+) {
   const workers = Array.from({ length: count }, () => new Worker(new URL("./parts/decodeWorker.js", import.meta.url)));
   const one = (worker: Worker, path: string) =>
     new Promise<void>((resolve, reject) => {

@@ -20,7 +20,9 @@ export function addBench(m3ret: Command): void {
   m3ret
     .command("bench")
     .argument("<NAME>", "which: step, embed, gemm or decode")
-    .description("measure against PyTorch, or decoding against Python's readers, on this machine; a ratio above 1 means that we are ahead")
+    .description(
+      "measure against PyTorch, or decoding against Python's readers, on this machine; a ratio above 1 means that we are ahead",
+    )
     .option("--only <TEXT>", "cases whose name contains TEXT")
     .option("--rounds <N>", "turns of each side; the fastest counts", positiveInteger("rounds"))
     .addOption(jsonOption())
