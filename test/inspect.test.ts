@@ -32,7 +32,11 @@ describe("readFile", () => {
       ["a.nii.gz", "", "expected a NIfTI file, got an empty file"],
       ["a.nii.gz", Uint8Array.of(0x1f, 0x8b, 8, 0), "damaged or truncated gzip file: it ends too early"],
       ["a.png", "%PDF-1.4\0", "expected a PNG or JPEG file, got a PDF file"],
-      ["a", "\x01\x02\x03\0\0", "expected a picture, a video, a DICOM or a NIfTI file, got a binary file of unknown kind"],
+      [
+        "a",
+        "\x01\x02\x03\0\0",
+        "expected a picture, a video, a DICOM or a NIfTI file, got a binary file of unknown kind",
+      ],
       ["a.csv", "BMI,age\n22,33\n", "expected a picture, a video, a DICOM or a NIfTI file, got a text file"],
     ];
     for (const [name, bytes, said] of cases) {
