@@ -137,7 +137,7 @@ describe.concurrent("bad input ends with 2 and one line that says", () => {
     },
     "which benchmarks there are": {
       args: ["bench", "speed"],
-      says: 'unknown benchmark "speed"; expected one of embed, gemm, step',
+      says: 'unknown benchmark "speed"; expected one of decode, embed, gemm, step',
     },
     "that no case of a benchmark is meant": {
       args: ["bench", "embed", "--only", "ViT-H"],
