@@ -2,6 +2,7 @@
  * Decoding of files against the Python readers that people know: pydicom, nibabel, Pillow and PyAV. Both sides end at
  * float32 pixels, channels first. The files are one's own: M3RET_REALDATA names the folder.
  */
+import { once } from "node:events";
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -53,12 +54,11 @@ async function withWorkers<T>(
   work: (decode: (files: readonly string[]) => Promise<void>) => Promise<T>,
 ) {
   const workers = Array.from({ length: count }, () => new Worker(new URL("./parts/decodeWorker.js", import.meta.url)));
-  const one = (worker: Worker, path: string) =>
-    new Promise<void>((resolve, reject) => {
-      worker.once("message", () => resolve());
-      worker.once("error", reject);
-      worker.postMessage(path);
-    });
+  const one = (worker: Worker, path: string) => {
+    const answered = once(worker, "message"); // rejects where the worker fails, and leaves no listener behind
+    worker.postMessage(path);
+    return answered;
+  };
   const decode = async (files: readonly string[]) => {
     const waiting = [...files];
     const run = async (worker: Worker) => {
