@@ -228,8 +228,7 @@ export class Painter {
   /** Grid indices whose coordinate, bent already, may lie in [low, high] on one axis. */
   #range(axis: 0 | 1 | 2, low: number, high: number): [number, number] {
     const [n, half] = axis === 1 ? [this.ny, this.#halfDepth] : [VOXELS_ACROSS, GRID_HALF];
-    let [from, to] = [low, high];
-    if (axis === 0 && this.#body.mirrored) [from, to] = [-to, -from];
+    const [from, to] = axis === 0 && this.#body.mirrored ? [-high, -low] : [low, high];
     const index = (t: number): number => (t * this.#body.scale[axis] + this.#body.shift[axis] + half) / PITCH - 0.5;
     return [Math.max(0, Math.floor(index(from))), Math.min(n - 1, Math.ceil(index(to)))];
   }
