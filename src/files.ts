@@ -1,4 +1,4 @@
-/** Files are written whole or not at all: to a temporary name beside the target, then renamed. */
+/** Files are written whole or not at all: to a temporary name beside the target, then renamed. They are read in parts or whole. */
 import {
   closeSync,
   existsSync,
@@ -7,11 +7,14 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readSync,
   renameSync,
   rmdirSync,
   rmSync,
+  statSync,
   writeSync,
 } from "node:fs";
+import { open } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { InputError } from "./types.js";
 
@@ -82,6 +85,52 @@ export function readBytes(path: string): Uint8Array {
   } catch (error) {
     throw systemError(path, error);
   }
+}
+
+/**
+ * `length` bytes of a file from `from` on, fewer where it ends before, or an `InputError` that names it. A pipe or a device is
+ * refused: it has no end, and opening it may wait for ever.
+ */
+export function readRange(path: string, from: number, length: number): Uint8Array {
+  try {
+    const found = statSync(path);
+    if (!found.isFile() && !found.isDirectory()) throw new InputError(`${path}: expected a file, got a pipe or device`);
+    const file = openSync(path, "r");
+    try {
+      const bytes = new Uint8Array(Math.max(0, Math.min(length, found.size - from)));
+      let at = 0;
+      while (at < bytes.length) {
+        const got = readSync(file, bytes, at, Math.min(bytes.length - at, 2 ** 30), from + at);
+        if (got === 0) break;
+        at += got;
+      }
+      return bytes.subarray(0, at);
+    } finally {
+      closeSync(file);
+    }
+  } catch (error) {
+    throw error instanceof InputError ? error : systemError(path, error);
+  }
+}
+
+/** All `length` bytes from `from` on, read beside other work; an `InputError` that says `endsEarly` where the file is shorter. */
+export async function readPart(path: string, from: number, length: number, endsEarly: string): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  try {
+    const file = await open(path, "r");
+    try {
+      for (let at = 0; at < length;) {
+        const { bytesRead } = await file.read(bytes, at, length - at, from + at);
+        if (bytesRead === 0) throw new Error(endsEarly);
+        at += bytesRead;
+      }
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    throw systemError(path, error);
+  }
+  return bytes;
 }
 
 /** The version of this package. The file is `src/files.ts` or `dist/files.js`: both are one folder below it. */

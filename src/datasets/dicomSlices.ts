@@ -1,5 +1,5 @@
 /** The DICOM files of a folder, told apart by series and put in order, without their pixels. */
-import { closeSync, openSync, readdirSync, readSync, statSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { DataSet } from "dicom-parser";
 import { readBytes, systemError } from "../files.js";
@@ -8,7 +8,7 @@ import { modalityOf } from "./dicom.js";
 import { guarded, parseDicom } from "./dicomFile.js";
 import { heightOf, pixelSpacingOf, planeOf, positionOf, sliceSpacingOf, type Plane } from "./dicomGeometry.js";
 import { cross, dot, lengthOf, type Vector } from "./orientation.js";
-import { contentOf } from "./sniff.js";
+import { contentOf, readHead } from "./sniff.js";
 
 /** What sorting needs to know of a slice, without its pixels. */
 export interface SliceHeader {
@@ -60,7 +60,7 @@ export function sliceHeaders(paths: readonly string[]): SliceHeader[] {
 
 function sliceHeader(path: string): SliceHeader | null {
   try {
-    if (contentOf(headOf(path)).format !== "dicom") return null;
+    if (contentOf(readHead(path)).format !== "dicom") return null;
     return guarded(path, () => headerOf(path, parseDicom(readBytes(path), path).data));
   } catch (error) {
     if (error instanceof InputError) return null;
@@ -88,21 +88,6 @@ function headerOf(path: string, data: DataSet): SliceHeader | null {
     sliceSpacing: sliceSpacingOf(data),
     crossSection: ["CT", "MR", "PT", "NM"].includes(modality) || (position !== null && modalityOf(data) === null),
   };
-}
-
-/** The first kilobyte: a folder may hold thousands of large files that are something else. */
-function headOf(path: string): Uint8Array {
-  try {
-    const file = openSync(path, "r");
-    try {
-      const head = new Uint8Array(1024);
-      return head.subarray(0, readSync(file, head, 0, head.length, 0));
-    } finally {
-      closeSync(file);
-    }
-  } catch (error) {
-    throw systemError(path, error);
-  }
 }
 
 /** True for two or more single-frame cross-sections of one series in one plane: what `inspect` reports as one volume. */

@@ -73,8 +73,8 @@ export async function readNifti(path: string, options: NiftiOptions = {}): Promi
 }
 
 /** Whether `readNifti` is the reader for a file: by its content, or for the voxels of a pair by the header beside them. */
-export async function isNiftiFile(path: string): Promise<boolean> {
-  return headerBeside(path) !== null || hasHeader(await unpackedHead(path));
+export async function isNiftiFile(path: string, head?: Uint8Array): Promise<boolean> {
+  return headerBeside(path) !== null || hasHeader(await unpackedHead(path, head));
 }
 
 async function headerOf(path: string): Promise<{ headerPath: string; head: Uint8Array }> {

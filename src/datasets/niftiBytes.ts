@@ -1,28 +1,23 @@
 /** Parts of files that may be gzipped, without ever holding the whole. */
-import { closeSync, createReadStream, openSync, readSync, statSync } from "node:fs";
+import { createReadStream } from "node:fs";
 import { createGunzip } from "node:zlib";
-import { systemError } from "../files.js";
+import { readRange, systemError } from "../files.js";
 import { InputError } from "../types.js";
+import { HEAD, readHead } from "./sniff.js";
 
 /** What a gzip file may expand to, and one sample may take in memory, unless `maxBytes` says otherwise: 4 GiB. */
 export const MAX_BYTES = 2 ** 32;
 
-const HEAD = 4096;
+/** Whether bytes start with the mark of gzip. */
+const isGzip = ([first, second]: Uint8Array): boolean => first === 0x1f && second === 0x8b;
 
-/** The first bytes of a file as they lie on the disk, at most 4,096: enough for every mark that `contentOf` knows. */
-function headOf(path: string): Uint8Array {
-  return rangeOnDisk(path, 0, HEAD);
-}
-
-/** Whether the file starts with the mark of gzip. */
-function isGzip(path: string): boolean {
-  const [first, second] = rangeOnDisk(path, 0, 2);
-  return first === 0x1f && second === 0x8b;
-}
-
-/** The first bytes of a file, or of what it holds where it is gzipped. */
-export async function unpackedHead(path: string): Promise<Uint8Array> {
-  return isGzip(path) ? gunzippedRange(path, 0, HEAD, HEAD) : headOf(path);
+/**
+ * The first bytes of a file, or of what it holds where it is gzipped.
+ *
+ * @param head of the file as it lies on the disk, where it has been read already
+ */
+export async function unpackedHead(path: string, head: Uint8Array = readHead(path)): Promise<Uint8Array> {
+  return isGzip(head) ? gunzippedRange(path, 0, HEAD, HEAD) : head;
 }
 
 /**
@@ -37,30 +32,8 @@ export async function unpackedRange(
   length: number,
   maxBytes: number = MAX_BYTES,
 ): Promise<Uint8Array> {
-  return isGzip(path) ? gunzippedRange(path, from, length, Infinity, maxBytes) : rangeOnDisk(path, from, length);
-}
-
-function rangeOnDisk(path: string, from: number, length: number): Uint8Array {
-  try {
-    const found = statSync(path);
-    // A pipe or a device has no end, and opening it may wait for ever.
-    if (!found.isFile() && !found.isDirectory()) throw new InputError(`${path}: expected a file, got a pipe or device`);
-    const file = openSync(path, "r");
-    try {
-      const bytes = new Uint8Array(Math.max(0, Math.min(length, found.size - from)));
-      let at = 0;
-      while (at < bytes.length) {
-        const got = readSync(file, bytes, at, Math.min(bytes.length - at, 2 ** 30), from + at);
-        if (got === 0) break;
-        at += got;
-      }
-      return bytes.subarray(0, at);
-    } finally {
-      closeSync(file);
-    }
-  } catch (error) {
-    throw error instanceof InputError ? error : systemError(path, error);
-  }
+  const gzipped = isGzip(readRange(path, 0, 2));
+  return gzipped ? gunzippedRange(path, from, length, Infinity, maxBytes) : readRange(path, from, length);
 }
 
 /** Stops as soon as `enough` bytes came out; else unpacks to the end. */

@@ -1,13 +1,14 @@
 /** One array of an npz file, a row at a time: sets of several gigabytes are never in memory whole. */
 import { createWriteStream, existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
-import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { systemError } from "../files.js";
+import { readPart, systemError } from "../files.js";
 import { npyHeader, npyValues, type NpyHeader, type NpzArray } from "../npy.js";
 import { arrayError, openNpz } from "../npz.js";
 import { InputError, sizeOf } from "../types.js";
 import type { ZipMember } from "../zip.js";
+
+const ENDS_EARLY = "the file ends too early";
 
 /** Rows along the first axis. */
 export interface NpzRows {
@@ -71,9 +72,9 @@ export function openRows(path: string, name: string, { cacheDir, inMemory = 2 **
   };
   let unpacked: Promise<string> | undefined;
   const fromDisk = async (index: number): Promise<Uint8Array> => {
-    if (!member.deflated) return readPart(path, start + at(index), bytesPerRow);
+    if (!member.deflated) return readPart(path, start + at(index), bytesPerRow, ENDS_EARLY);
     unpacked ??= unpack(path, name, member, cacheDir);
-    return readPart(await unpacked, at(index), bytesPerRow);
+    return readPart(await unpacked, at(index), bytesPerRow, ENDS_EARLY);
   };
   const small = member.deflated && member.bytes <= inMemory;
   return {
@@ -117,24 +118,4 @@ async function unpack(path: string, name: string, member: ZipMember, cacheDir: s
   } finally {
     zip.close();
   }
-}
-
-async function readPart(path: string, from: number, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
-  try {
-    const file = await open(path, "r");
-    try {
-      let at = 0;
-      while (at < length) {
-        const { bytesRead } = await file.read(bytes, at, length - at, from + at);
-        if (bytesRead === 0) throw new Error("the file ends too early");
-        at += bytesRead;
-      }
-    } finally {
-      await file.close();
-    }
-  } catch (error) {
-    throw systemError(path, error);
-  }
-  return bytes;
 }

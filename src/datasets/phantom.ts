@@ -3,9 +3,8 @@
  * every modality is simulated by its physics; what the modalities share is anatomy, not style, and the X-ray and the CT of
  * one patient are a true pair. What is learned on phantoms demonstrates; it proves nothing about people.
  */
-import { open } from "node:fs/promises";
 import { join } from "node:path";
-import { systemError } from "../files.js";
+import { readPart } from "../files.js";
 import { InputError, sizeOf, type Decoded, type OnProgress } from "../types.js";
 import type { DataRecord, Dataset } from "./dataset.js";
 import { ensurePhantoms } from "./phantomCache.js";
@@ -64,7 +63,9 @@ export async function openPhantom(name: string, spec: PhantomSpec, options: Open
     if (!place) throw new InputError(`${name}: no record ${record.id}; expected an id such as ${records[0].id}`);
     const { kind, dtype } = STORED[record.modality];
     const shape = shapeOf(record.modality, full);
-    const bytes = await readAt(join(folder, fileOf(record.modality)), place.slot, bytesOf(record.modality, full));
+    const length = bytesOf(record.modality, full);
+    const endsEarly = `ends before picture ${place.slot}; remove its folder to make it again`;
+    const bytes = await readPart(join(folder, fileOf(record.modality)), place.slot * length, length, endsEarly);
     return {
       pixels: Float32Array.from(samplesFrom(bytes, dtype, sizeOf(shape), true)),
       shape,
@@ -76,23 +77,4 @@ export async function openPhantom(name: string, spec: PhantomSpec, options: Open
     };
   };
   return { name, records, skipped: [], read };
-}
-
-async function readAt(path: string, slot: number, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
-  try {
-    const file = await open(path, "r");
-    try {
-      for (let at = 0; at < length;) {
-        const { bytesRead } = await file.read(bytes, at, length - at, slot * length + at);
-        if (bytesRead === 0) throw new Error(`ends before picture ${slot}; remove its folder to make it again`);
-        at += bytesRead;
-      }
-    } finally {
-      await file.close();
-    }
-  } catch (error) {
-    throw systemError(path, error);
-  }
-  return bytes;
 }

@@ -26,9 +26,10 @@ export interface ReadOptions {
  */
 export async function readFile(path: string, { video, image, nifti }: ReadOptions = {}): Promise<Decoded> {
   if (isFolder(path)) return readDicomSeries(path);
-  if (await isNiftiFile(path)) return readNifti(path, nifti);
-  const head = contentOf(readHead(path)).format;
-  if (head !== "gif" && isVideoFormat(head)) return readVideo(path, video); // long ones are never in memory
+  const head = readHead(path);
+  if (await isNiftiFile(path, head)) return readNifti(path, nifti);
+  const likely = contentOf(head).format;
+  if (likely !== "gif" && isVideoFormat(likely)) return readVideo(path, video); // long ones are never in memory
   const bytes = readBytes(path);
   const { format, what } = contentOf(bytes);
   switch (format) {

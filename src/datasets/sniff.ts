@@ -1,7 +1,6 @@
 /** What a file is, told from its first bytes and never from its name. */
-import { closeSync, openSync, readSync } from "node:fs";
 import { extname } from "node:path";
-import { systemError } from "../files.js";
+import { readRange } from "../files.js";
 import { InputError } from "../types.js";
 
 /** What we read, by one name each. A GIF file may turn out to be a picture or a video. */
@@ -67,19 +66,7 @@ const KNOWN: readonly (readonly [offset: number, magic: string, format: Format |
 export const HEAD = 8192;
 
 /** The first bytes of a file, `HEAD` at most, or an `InputError` that names it. */
-export function readHead(path: string): Uint8Array {
-  try {
-    const file = openSync(path, "r");
-    try {
-      const head = new Uint8Array(HEAD);
-      return head.subarray(0, readSync(file, head, 0, HEAD, 0));
-    } finally {
-      closeSync(file);
-    }
-  } catch (error) {
-    throw systemError(path, error);
-  }
-}
+export const readHead = (path: string): Uint8Array => readRange(path, 0, HEAD);
 
 /** MPEG transport stream: packets of 188 bytes, each beginning with 0x47, four of them or as many as there are. */
 function isTransportStream(bytes: Uint8Array): boolean {
