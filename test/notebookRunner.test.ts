@@ -57,7 +57,7 @@ test.concurrent("a notebook runs top to bottom, with streams in order and displa
   );
   const seen: Progress[] = [];
   const run = await runNotebook(path, {
-    timeoutSeconds: 100,
+    timeoutSeconds: 60,
     env: { ANSWER: "42" },
     onProgress: (progress) => seen.push(progress),
   });
