@@ -5,12 +5,12 @@
 import { join } from "node:path";
 import { loadCatalog, type Entry } from "./datasets/catalog.js";
 import type { SkippedFile } from "./datasets/dataset.js";
-import { openDataset, type OpenDataset } from "./datasets/open.js";
+import { openDataset, type OpenDataset, type OpenOptions } from "./datasets/open.js";
 import { embeddingSet, pixelEmbeddings, saveEmbeddings, type EmbeddingSet } from "./embeddings.js";
 import { embedVectors } from "./encoder/embed.js";
 import type { Engine } from "./engine/engine.js";
 import { initEncoder, type Encoder, type Pooling } from "./encoder/vit.js";
-import type { Variant } from "./analysis/tables.js";
+import type { Role, Variant } from "./analysis/tables.js";
 import { fitWhitening, whiten } from "./analysis/whiten.js";
 import { encoderOf, objectiveOf, type Preset } from "./presets.js";
 import { Random } from "./random.js";
@@ -18,7 +18,16 @@ import { pretrain } from "./trainers/pretrain.js";
 import type { TrainEvent } from "./trainers/loop.js";
 import type { Method } from "./trainers/objective.js";
 import { prepareAll } from "./transforms/prepare.js";
-import { PRETRAIN_MODALITIES, type OnProgress, type Sample, type Split } from "./types.js";
+import {
+  CEILING,
+  InputError,
+  PRETRAIN_MODALITIES,
+  UNSEEN_MODALITY,
+  type CeilingOption,
+  type OnProgress,
+  type Sample,
+  type Split,
+} from "./types.js";
 
 /** A data set, prepared and divided. */
 export interface ExperimentData {
@@ -29,9 +38,11 @@ export interface ExperimentData {
   readonly gallery: readonly Sample[];
   readonly query: readonly Sample[];
   readonly skipped: readonly SkippedFile[];
+  /** MRI is among the training samples: whatever is trained on them is a ceiling, and says so (`CEILING`). */
+  readonly ceiling?: true;
 }
 
-export interface DataOptions {
+export interface DataOptions extends CeilingOption {
   readonly catalogFile?: string;
   readonly cacheDir?: string;
   readonly seed?: number;
@@ -43,7 +54,14 @@ export function defaultCacheDir(): string {
   return process.env.M3RET_CACHE || join(process.cwd(), ".cache");
 }
 
-/** Opens and prepares a data set. Training samples never include MRI: it is left out here, and refused by the trainer. */
+/**
+ * Opens and prepares a data set. Training samples never include MRI: it is left out here, and refused by the trainer. The
+ * one exception is asked for by name: with `ceiling`, MRI of the train split's patients is among them, gallery and query are
+ * the same, and an encoder trained on them is a ceiling (`CEILING`).
+ *
+ * @throws InputError where a ceiling is asked for and no MRI is on the training side, such as in a folder whose MRI patients
+ *         have nothing else
+ */
 export async function loadData(name: string, options: DataOptions = {}): Promise<ExperimentData> {
   const { onProgress, seed } = options;
   const catalog = loadCatalog(options.catalogFile);
@@ -54,7 +72,21 @@ export async function loadData(name: string, options: DataOptions = {}): Promise
   const splitOf = new Map(dataset.records.map((record) => [record.id, record.split]));
   const of = (split: Split) => samples.filter(({ id }) => splitOf.get(id) === split);
   const train = of("train").filter(({ modality }) => PRETRAIN_MODALITIES.includes(modality));
-  return { name, entry, dataset, train, gallery: of("gallery"), query: of("query"), skipped };
+  const data = { name, entry, dataset, train, gallery: of("gallery"), query: of("query"), skipped };
+  if (!options.ceiling) return data;
+  const unseen = await trainingMri(name, { catalog, cacheDir, seed, onProgress });
+  return { ...data, train: [...train, ...unseen], ceiling: true };
+}
+
+/** MRI of the training side of a split, which nothing but a ceiling may see. */
+async function trainingMri(name: string, options: OpenOptions): Promise<Sample[]> {
+  const dataset = await openDataset(name, { ...options, ceiling: true });
+  const records = dataset.records.filter(({ split, modality }) => split === "train" && modality === UNSEEN_MODALITY);
+  if (records.length === 0) {
+    throw new InputError(`${name}: ${CEILING}: expected MRI on the training side of the split, found none`);
+  }
+  const only = { ...dataset, records };
+  return (await prepareAll(only, dataset.entry.preprocessing, { onProgress: options.onProgress })).samples;
 }
 
 export interface PretrainRun {
@@ -78,7 +110,8 @@ export async function* pretrainMethod(
   const { batchSize } = preset[method];
   const settings = { seed, data: data.name, samples: data.train.length, training: preset[method] };
   const random = new Random(seed).fork(method);
-  const options = { engine, folder, steps, batchSize, random, settings, resume, saveEvery };
+  const { ceiling } = data;
+  const options = { engine, folder, steps, batchSize, random, settings, resume, saveEvery, ceiling };
   return yield* pretrain(objective, data.train, options);
 }
 
@@ -90,7 +123,7 @@ export function untrainedEncoder(preset: Preset, seed: number): Encoder {
 /** A name, what it is compared as, and its vectors of gallery and query samples together. */
 export interface NamedEmbeddings {
   readonly name: string;
-  readonly role: "pixels" | "untrained" | "trained";
+  readonly role: Role;
   readonly pooling: Pooling | "none";
   readonly variant: Variant;
   readonly set: EmbeddingSet;
@@ -123,7 +156,11 @@ export function embedPixels(data: ExperimentData): NamedEmbeddings[] {
   return plainAndWhitened({ ...named, set: { ...set, meta } }, pixelEmbeddings(data.train, 32, "train"));
 }
 
-/** Both poolings of one encoder over the evaluation samples, gallery first, then queries; each plain and whitened. */
+/**
+ * Both poolings of one encoder over the evaluation samples, gallery first, then queries; each plain and whitened.
+ *
+ * @throws InputError where an encoder that saw MRI is to have another role than "ceiling", or one that did not has this role
+ */
 export async function embedEvaluation(
   name: string,
   role: NamedEmbeddings["role"],
@@ -131,16 +168,24 @@ export async function embedEvaluation(
   data: ExperimentData,
   { engine, onProgress }: { readonly engine?: Engine; readonly onProgress?: OnProgress } = {},
 ): Promise<NamedEmbeddings[]> {
+  if ((role === "ceiling") !== (encoder.ceiling ?? false)) {
+    const said = encoder.ceiling ? `${CEILING}; expected the role "ceiling"` : "did not see MRI, so it is no ceiling";
+    throw new InputError(`${name}: ${said}, got "${role}"`);
+  }
+  // What the others are whitened with holds no MRI, even beside a ceiling.
+  const trainSamples = encoder.ceiling ? data.train : data.train.filter(({ modality }) => modality !== UNSEEN_MODALITY);
+  const title = encoder.ceiling ? `${name} (${CEILING})` : name;
+  const marks: Record<string, string> = encoder.ceiling ? { ceiling: CEILING } : {};
   const samples = evaluationSamples(data);
   const labelled: OnProgress | undefined = onProgress && ((p) => onProgress({ ...p, label: `embed, ${name}` }));
-  const vectors = await embedVectors(encoder, [...samples, ...data.train], { engine, onProgress: labelled });
+  const vectors = await embedVectors(encoder, [...samples, ...trainSamples], { engine, onProgress: labelled });
   const d = encoder.config.width;
   return (["cls", "mean"] as const).flatMap((pooling) => {
-    const meta = { encoder: name, pooling, data: data.name };
+    const meta = { encoder: title, pooling, data: data.name, ...marks };
     const [evaluated, trained] = [0, samples.length].map((from) => vectors[pooling].subarray(from * d));
     const set = embeddingSet(evaluated.subarray(0, samples.length * d), samples, splitsOf(data), meta);
-    const train = embeddingSet(trained, data.train, "train", meta);
-    return plainAndWhitened({ name: `${name}, ${pooling === "cls" ? "CLS" : "mean"}`, role, pooling, set }, train);
+    const train = embeddingSet(trained, trainSamples, "train", meta);
+    return plainAndWhitened({ name: `${title}, ${pooling === "cls" ? "CLS" : "mean"}`, role, pooling, set }, train);
   });
 }
 

@@ -5,7 +5,7 @@ import { centrePerModality, selectRows, type EmbeddingSet } from "./embeddings.j
 import type { NamedEmbeddings } from "./experiment.js";
 import { Random } from "./random.js";
 import { evaluateRetrieval, labelColumn, type RetrievalReport } from "./retrieval/protocol.js";
-import { MODALITIES, PRETRAIN_MODALITIES, UNSEEN_MODALITY, type Modality, type Split } from "./types.js";
+import { InputError, MODALITIES, PRETRAIN_MODALITIES, UNSEEN_MODALITY, type Modality, type Split } from "./types.js";
 
 /** One encoder asked one question; the row of results.json. */
 export interface ResultRow extends RetrievalReport {
@@ -49,6 +49,13 @@ export interface Judgement {
   readonly pairs: Answer;
   readonly mri: Answer;
   readonly unasked: readonly Unasked[];
+}
+
+/** Throws where embeddings that come from a ceiling are to stand in a table as something else. */
+export function assertCeilingSaysSo({ name, role, set }: Pick<NamedEmbeddings, "name" | "role" | "set">): void {
+  if (set.meta.ceiling !== undefined && role !== "ceiling") {
+    throw new InputError(`${name}: ${set.meta.ceiling}; expected the role "ceiling", got "${role}"`);
+  }
 }
 
 interface Direction {
@@ -97,6 +104,7 @@ function obstacle({ from, to }: Direction, label: string, set: EmbeddingSet): st
 /** Judges all encoders on all questions with one seed; every encoder meets the same bootstrap resamples. */
 export function judge(all: readonly NamedEmbeddings[], options: JudgeOptions): Judgement {
   const { label, crossModalLabel, data, seed, ks, rounds } = options;
+  all.forEach(assertCeilingSaysSo);
   const judged = contestants(all);
   const bootstrap = { rounds, random: new Random(seed).fork("judge") };
   const unasked: Unasked[] = [];

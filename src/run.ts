@@ -25,7 +25,8 @@ import { InputError } from "./types.js";
 /** How a method's name is written in tables. */
 export const METHOD_NAMES: Readonly<Record<Method, string>> = { mae: "MAE", simdino: "SimDINO" };
 
-export interface RunOptions extends DataOptions {
+/** A run of the story is never a ceiling. */
+export interface RunOptions extends Omit<DataOptions, "ceiling"> {
   readonly preset: string;
   /** A data set of the catalogue; the preset's own where it is left out. */
   readonly data?: string;

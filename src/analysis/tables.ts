@@ -4,8 +4,11 @@ import type { Interval } from "../retrieval/bootstrap.js";
 import type { RetrievalReport } from "../retrieval/protocol.js";
 import { InputError } from "../types.js";
 
-/** What a row is compared with: trained rows are marked against `pixels` and `untrained`. */
-export type Role = "pixels" | "untrained" | "trained";
+/**
+ * What a row is compared with: trained rows are marked against `pixels` and `untrained`. A `ceiling` saw MRI in pretraining
+ * (`CEILING`): it is never marked, and nothing is marked against it.
+ */
+export type Role = "pixels" | "untrained" | "trained" | "ceiling";
 
 /**
  * What was done to the vectors before they were compared: nothing; each modality minus its mean; or PCA whitening

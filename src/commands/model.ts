@@ -11,7 +11,7 @@ import { embedWithOnnx, namesOnnx } from "../external.js";
 import { METHODS, presetOf, type Preset } from "../presets.js";
 import { buildIndex, saveIndex } from "../retrieval/hnsw.js";
 import type { Method } from "../trainers/objective.js";
-import { InputError } from "../types.js";
+import { CEILING, InputError } from "../types.js";
 import { onnxFlags, onnxOptions, type OnnxFlags } from "./onnxFlags.js";
 import {
   answer,
@@ -37,6 +37,7 @@ interface PretrainOptions {
   readonly saveEvery: number;
   readonly seed: number;
   readonly resume?: boolean;
+  readonly ceiling?: true;
   readonly engine?: EngineName;
   readonly json?: boolean;
   readonly catalog?: string;
@@ -71,6 +72,7 @@ export function addModelCommands(m3ret: Command): void {
     .option("--save-every <N>", "steps between states that --resume can go on from", positiveInteger("save-every"), 50)
     .option("--seed <N>", "of every random choice", wholeNumber("seed"), 7)
     .option("--resume", "go on where the run in DIR stopped")
+    .option("--ceiling", "let it see MRI too: an upper bound to compare with, marked as such and never a result")
     .addOption(engineOption())
     .addOption(jsonOption())
     .action(runPretrain);
@@ -98,7 +100,7 @@ export function addModelCommands(m3ret: Command): void {
 }
 
 async function runPretrain(options: PretrainOptions): Promise<void> {
-  const { method, out, seed, resume, steps, saveEvery } = options;
+  const { method, out, seed, resume, steps, saveEvery, ceiling } = options;
   const preset = presetOf(options.preset);
   requireFolder("--out", out);
   const engine = await chooseEngine(options.engine); // before the data, which may take minutes
@@ -106,7 +108,7 @@ async function runPretrain(options: PretrainOptions): Promise<void> {
     withProgress(async (onProgress) => {
       const dataName = options.data ?? preset.data;
       const { catalog: catalogFile, cache: cacheDir } = options;
-      const data = await loadData(dataName, { catalogFile, cacheDir, seed, onProgress });
+      const data = await loadData(dataName, { catalogFile, cacheDir, seed, ceiling, onProgress });
       const total = steps ?? preset[method].steps;
       const run = pretrainMethod(method, preset, data, { engine, folder: out, seed, resume, steps, saveEvery });
       let last: number | null = null;
@@ -130,6 +132,7 @@ async function runPretrain(options: PretrainOptions): Promise<void> {
       return {
         method,
         data: data.name,
+        ...(ceiling ? { ceiling: CEILING } : {}),
         out,
         steps: total,
         loss: last,
@@ -187,7 +190,7 @@ async function embedOurs(options: EmbedOptions, preset: Preset): Promise<Embeddi
     const engine = await chooseEngine(options.engine);
     const method = String(loaded?.provenance.method ?? "untrained");
     const pooling = options.pooling ?? usualPooling(method);
-    const role = loaded ? "trained" : "untrained";
+    const role = encoder.ceiling ? "ceiling" : loaded ? "trained" : "untrained";
     const both = await embedEvaluation(method, role, encoder, data, { engine, onProgress });
     return both.find((one) => one.pooling === pooling && one.variant === "plain")!.set;
   });

@@ -1,7 +1,7 @@
 /** From a name in the catalogue to records that can be read. */
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import type { OnProgress } from "../types.js";
+import { UNSEEN_MODALITY, type OnProgress } from "../types.js";
 import { entryOf, folderOf, medmnistFile, unlistedFolder } from "./catalog.js";
 import type { Catalog, Entry, FolderEntry, MedmnistEntry, PhantomEntry } from "./catalog.js";
 import type { Dataset } from "./dataset.js";
@@ -17,6 +17,11 @@ export interface OpenOptions {
   readonly seed?: number;
   /** Instead of the folder in the catalogue. */
   readonly root?: string;
+  /**
+   * For a ceiling alone: MRI on the training side of the split is among the records. Of phantoms that is all there is,
+   * because nothing else of their patients changes.
+   */
+  readonly ceiling?: true;
   /** Worker threads that make phantoms. */
   readonly workers?: number;
   readonly onProgress?: OnProgress;
@@ -58,17 +63,18 @@ async function opened(name: string, entry: Entry, options: OpenOptions): Promise
 }
 
 function phantom(name: string, entry: PhantomEntry, options: OpenOptions): Promise<Dataset> {
-  const { patients, size, depth, ctPlane, modalities, split } = entry;
+  const { patients, size, depth, ctPlane, split } = entry;
   const seed = options.seed ?? entry.seed;
-  const { cacheDir, workers, onProgress } = options;
+  const { cacheDir, workers, ceiling, onProgress } = options;
+  const modalities = ceiling ? entry.modalities.filter((m) => m === UNSEEN_MODALITY) : entry.modalities;
   return openPhantom(
     name,
-    { patients, seed, size, depth, ctPlane, modalities, splits: split },
+    { patients, seed, size, depth, ctPlane, modalities, splits: split, ceiling },
     { cacheDir, workers, onProgress },
   );
 }
 
-function folder(name: string, entry: FolderEntry, { catalog, seed, root }: OpenOptions): Dataset {
+function folder(name: string, entry: FolderEntry, { catalog, seed, root, ceiling }: OpenOptions): Dataset {
   const { group, labels, limitPerClass, include, exclude, derive } = entry;
   return openFolder(root ?? folderOf(catalog, name, entry), {
     name,
@@ -79,6 +85,7 @@ function folder(name: string, entry: FolderEntry, { catalog, seed, root }: OpenO
     include,
     exclude,
     derive,
+    ceiling,
   });
 }
 

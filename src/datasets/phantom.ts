@@ -38,7 +38,7 @@ export interface OpenOptions {
  * platform and for any number of workers.
  *
  * Labels: `region`, `finding` (`none` or one of `FINDINGS[region]`) and `size` of the finding (`small`, `large`, `none`). The
- * group is the patient. Patients of the train split have no MRI.
+ * group is the patient. Patients of the train split have no MRI, except where the spec is a ceiling's.
  *
  * @throws InputError when the spec cannot be met, or the cache cannot be written
  */

@@ -31,10 +31,12 @@ export interface PhantomSpec {
   readonly splits?: Readonly<Record<Split, number>>;
   /** All five where absent. */
   readonly modalities?: readonly Modality[];
+  /** MRI of the train split's patients as well: for a ceiling alone. The other pictures stay as they are. */
+  readonly ceiling?: true;
 }
 
-/** A spec with nothing left open. */
-export type FullSpec = Required<PhantomSpec>;
+/** A spec with nothing left open; without `ceiling` it reads as it did before there was any, and so does its hash. */
+export type FullSpec = Required<Omit<PhantomSpec, "ceiling">> & Pick<PhantomSpec, "ceiling">;
 
 /** Throws an `InputError` that names the first value that cannot be. */
 export function fullSpec(spec: PhantomSpec): FullSpec {
@@ -61,6 +63,7 @@ export function fullSpec(spec: PhantomSpec): FullSpec {
     ctPlane: spec.ctPlane ?? "coronal",
     splits: { train, gallery, query },
     modalities: MODALITIES.filter((m) => wanted.includes(m)),
+    ...(spec.ceiling ? { ceiling: true } : {}),
   };
 }
 
@@ -84,14 +87,14 @@ export interface PlannedPatient {
   readonly pictures: readonly PlannedPicture[];
 }
 
-/** All patients and their pictures, in the order of ids. Patients of the train split are never seen by MRI. */
+/** All patients and their pictures, in the order of ids. Only for a ceiling are patients of the train split seen by MRI. */
 export function planOf(spec: FullSpec): readonly PlannedPatient[] {
   const used = new Map<Modality, number>();
   return drawPatients(spec.patients, spec.seed, spec.splits).map(([patient, split]) => ({
     patient,
     split,
     pictures: spec.modalities
-      .filter((modality) => split !== "train" || modality !== UNSEEN_MODALITY)
+      .filter((modality) => split !== "train" || modality !== UNSEEN_MODALITY || spec.ceiling)
       .map((modality) => {
         const slot = used.get(modality) ?? 0;
         used.set(modality, slot + 1);

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { loadSafetensors, saveSafetensors } from "../engine/safetensors.js";
 import { writeAtomic } from "../files.js";
 import { Random } from "../random.js";
-import { InputError } from "../types.js";
+import { CEILING, InputError } from "../types.js";
 import { encoderConfigSchema } from "./config.js";
 import { initEncoder, type Encoder } from "./vit.js";
 
@@ -16,7 +16,7 @@ export type Provenance = Readonly<Record<string, unknown>>;
 
 /** Writes DIR/encoder.safetensors and DIR/config.json, each atomically, the weights last. */
 export function saveEncoder(folder: string, encoder: Encoder, provenance: Provenance): void {
-  const resolved = { encoder: encoder.config, ...provenance };
+  const resolved = { encoder: encoder.config, ...provenance, ...(encoder.ceiling ? { ceiling: CEILING } : {}) };
   writeAtomic(join(folder, CONFIG), JSON.stringify(resolved, null, 2) + "\n");
   saveSafetensors(join(folder, WEIGHTS), encoder.params, { config: JSON.stringify(resolved) });
 }
@@ -34,7 +34,8 @@ export function loadEncoder(folder: string): { encoder: Encoder; provenance: Pro
     const found = arrays[name]?.shape;
     if (String(found) !== String(shape)) throw new InputError(`${path}: expected ${name} [${shape}], got [${found}]`);
   }
-  return { encoder: { config: parsed.data, params: arrays }, provenance: resolved };
+  const ceiling = resolved.ceiling === undefined ? {} : ({ ceiling: true } as const);
+  return { encoder: { config: parsed.data, params: arrays, ...ceiling }, provenance: resolved };
 }
 
 /** The stored configuration, or an empty one where it is missing or damaged: the schema then says what is wrong. */

@@ -5,7 +5,7 @@ import { loadCatalog, unlistedFolder, type Catalog, type Entry } from "../datase
 import { serialiseOnnx } from "../engine/onnx.js";
 import { saveSafetensors } from "../engine/safetensors.js";
 import { packageVersion, writeAtomic } from "../files.js";
-import { InputError, PRETRAIN_MODALITIES, UNSEEN_MODALITY, type Kind, type Shape3 } from "../types.js";
+import { CEILING, InputError, PRETRAIN_MODALITIES, UNSEEN_MODALITY, type Kind, type Shape3 } from "../types.js";
 import { loadEncoder, type Provenance } from "./checkpoint.js";
 import { EMBEDDING, encoderGraph, PIXELS } from "./exportGraph.js";
 import { usualPooling, type Pooling } from "./vit.js";
@@ -54,6 +54,7 @@ export function exportEncoder(folder: string, out: string, options: ExportOption
   const format = out.endsWith(".onnx") ? "onnx" : out.endsWith(".safetensors") ? "safetensors" : null;
   if (!format) throw new InputError(`${out}: expected a name that ends in .onnx or .safetensors`);
   const { encoder, provenance } = loadEncoder(folder);
+  if (encoder.ceiling) throw new InputError(`${folder}: ${CEILING}; a file of it could be taken for a result`);
   const catalog = loadCatalog(options.catalogFile);
   const pooling = options.pooling ?? usualPooling(String(provenance.method));
   const trained = trainedOn(folder, provenance, catalog);

@@ -6,11 +6,11 @@ import * as tf from "@tensorflow/tfjs";
 import { array, type Array32, type NamedArrays, type NamedTensors } from "../engine/arrays.js";
 import { attention, gelu, layerNorm, linear, partialAttention } from "../engine/ops.js";
 import type { Random } from "../random.js";
-import { sizeOf } from "../types.js";
+import { sizeOf, type CeilingOption } from "../types.js";
 import { patchSize, type EncoderConfig } from "./config.js";
 
-/** An encoder outside of any backend. */
-export interface Encoder {
+/** An encoder outside of any backend. One that saw MRI says so (`CEILING`). */
+export interface Encoder extends CeilingOption {
   readonly config: EncoderConfig;
   readonly params: NamedArrays;
 }

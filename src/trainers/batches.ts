@@ -1,6 +1,14 @@
 /** Which samples make the batch of which step: a pure function of the seed and the step, so a resumed run sees the same. */
 import type { Random } from "../random.js";
-import { assertPretrainable, InputError, sizeOf, type Sample } from "../types.js";
+import {
+  assertPretrainable,
+  CEILING,
+  InputError,
+  sizeOf,
+  UNSEEN_MODALITY,
+  type CeilingOption,
+  type Sample,
+} from "../types.js";
 
 /**
  * `modality`: a batch holds one modality (the default: in SimDINO, modalities in one batch push each other apart, see the
@@ -16,10 +24,10 @@ export interface Bucket {
 }
 
 /** Samples of one batch have one kind, because views take their size from it. Buckets come in order of their names. */
-export function makeBuckets(samples: readonly Sample[], bucketing: Bucketing): Bucket[] {
+export function makeBuckets(samples: readonly Sample[], bucketing: Bucketing, allowed: CeilingOption = {}): Bucket[] {
   const buckets = new Map<string, number[]>();
   samples.forEach((sample, place) => {
-    assertPretrainable(sample.modality);
+    assertPretrainable(sample.modality, allowed);
     const { id, pixels, shape } = sample;
     if (pixels.length !== sizeOf(shape)) {
       throw new InputError(`${id}: expected ${sizeOf(shape)} pixels, which is [${shape}], got ${pixels.length}`);
@@ -33,7 +41,7 @@ export function makeBuckets(samples: readonly Sample[], bucketing: Bucketing): B
   return sorted.map(([name, places]) => ({ name, samples: places.map((place) => samples[place]), places }));
 }
 
-export interface BatchPlan {
+export interface BatchPlan extends CeilingOption {
   readonly batchSize: number;
   readonly bucketing?: Bucketing;
 }
@@ -51,13 +59,17 @@ export interface BatchPlanner {
  * The samples of a step. The bucket is drawn in proportion to its size; its batch is drawn without repetition, or, where
  * the bucket is smaller than the batch, in as many whole rounds as it takes.
  *
- * @throws InputError where there is nothing to train on, an MRI sample among it, or a sample that lacks pixels
+ * @throws InputError where there is nothing to train on, an MRI sample among it (or none, for a ceiling), or a sample
+ *         that lacks pixels
  */
 export function planBatches(
   samples: readonly Sample[],
-  { batchSize, bucketing = "modality" }: BatchPlan,
+  { batchSize, bucketing = "modality", ceiling }: BatchPlan,
 ): BatchPlanner {
-  const buckets = makeBuckets(samples, bucketing);
+  const buckets = makeBuckets(samples, bucketing, { ceiling });
+  if (ceiling && !samples.some(({ modality }) => modality === UNSEEN_MODALITY)) {
+    throw new InputError(`${CEILING}: expected MRI among the training samples, found none`);
+  }
   if (buckets.length === 0)
     throw new InputError("there is nothing to train on: no sample in the train split, where MRI never is");
   const placesAt = (random: Random): Int32Array => {

@@ -108,7 +108,10 @@ export async function* train(
           inputShare: waited / spent,
           inputBy: source.madeBy,
           warning: objective.warning(terms, batch),
-          snapshot: async () => ({ step: step + 1, arrays: await runner.state(), random: root.state() }),
+          snapshot: async () => {
+            const state = { step: step + 1, arrays: await runner.state(), random: root.state() };
+            return options.ceiling ? { ...state, ceiling: true } : state;
+          },
         };
       }
     } finally {
@@ -122,5 +125,6 @@ export async function* train(
 /** The encoder inside a training state: the teacher's where there is one, as DINO evaluates. */
 export function trainedEncoder(objective: Objective, state: TrainState): Encoder {
   const from = objective.teacher ? "teacher/encoder/" : "params/encoder/";
-  return { config: objective.encoder, params: under(state.arrays, from) };
+  const encoder = { config: objective.encoder, params: under(state.arrays, from) };
+  return state.ceiling ? { ...encoder, ceiling: true } : encoder;
 }

@@ -6,7 +6,7 @@ import { saveEncoder } from "../encoder/checkpoint.js";
 import type { Encoder } from "../encoder/vit.js";
 import { readBytes, sweepTemporary, writeAtomic } from "../files.js";
 import type { Random } from "../random.js";
-import { InputError, type Sample } from "../types.js";
+import { CEILING, InputError, type Sample } from "../types.js";
 import type { BatchPlan } from "./batches.js";
 import type { LoaderOptions } from "./loader.js";
 import { train, trainedEncoder, type TrainEvent } from "./loop.js";
@@ -68,6 +68,7 @@ export async function* pretrain(
     steps,
     batchSize: options.batchSize,
     ...settings,
+    ...(options.ceiling ? { ceiling: CEILING } : {}),
   });
   const found = existsSync(statePath);
   if (found && !options.resume) {

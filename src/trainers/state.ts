@@ -2,9 +2,9 @@
 import { loadSafetensors, saveSafetensors } from "../engine/safetensors.js";
 import type { NamedArrays } from "../engine/arrays.js";
 import type { RandomState } from "../random.js";
-import { InputError } from "../types.js";
+import { InputError, type CeilingOption } from "../types.js";
 
-export interface TrainState {
+export interface TrainState extends CeilingOption {
   /** Steps done. */
   readonly step: number;
   /** `params/…`, `teacher/…`, `first/…`, `second/…` (AdamW's moments). */
@@ -36,7 +36,8 @@ export function loadState(path: string, identity: RunIdentity): TrainState {
     const wayOn = key === "engine" ? `; --engine ${String(before.engine)} goes on` : "";
     if (was !== is) throw new InputError(`${path}: cannot resume: ${key} was ${was}, now ${is}${wayOn}`);
   }
-  return { step: Number(step), arrays, random: fromJson<RandomState>(path, random) };
+  const ceiling = before.ceiling === undefined ? {} : ({ ceiling: true } as const);
+  return { step: Number(step), arrays, random: fromJson<RandomState>(path, random), ...ceiling };
 }
 
 function fromJson<T>(path: string, text: string): T {
