@@ -97,6 +97,8 @@ export interface PretrainRun {
   readonly steps?: number;
   /** Steps between states on disk. */
   readonly saveEvery?: number;
+  /** Steps after which the encoder is kept as it is then; none where absent. */
+  readonly snapshots?: readonly number[];
 }
 
 /** Pretrains one method of a preset into a folder; yields after every step, returns the encoder. */
@@ -104,14 +106,14 @@ export async function* pretrainMethod(
   method: Method,
   preset: Preset,
   data: ExperimentData,
-  { engine, folder, seed, resume, steps = preset[method].steps, saveEvery }: PretrainRun,
+  { engine, folder, seed, resume, steps = preset[method].steps, saveEvery, snapshots }: PretrainRun,
 ): AsyncGenerator<TrainEvent, Encoder, void> {
   const objective = objectiveOf(method, preset, data.entry.preprocessing);
   const { batchSize } = preset[method];
   const settings = { seed, data: data.name, samples: data.train.length, training: preset[method] };
   const random = new Random(seed).fork(method);
   const { ceiling } = data;
-  const options = { engine, folder, steps, batchSize, random, settings, resume, saveEvery, ceiling };
+  const options = { engine, folder, steps, batchSize, random, settings, resume, saveEvery, snapshots, ceiling };
   return yield* pretrain(objective, data.train, options);
 }
 

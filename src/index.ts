@@ -38,6 +38,7 @@ export { initState, stepFunction, train, trainedEncoder } from "./trainers/loop.
 export { decoderFor, mae, maeLoss } from "./trainers/mae.js";
 export type { Objective } from "./trainers/objective.js";
 export { pretrain, readLog } from "./trainers/pretrain.js";
+export { listSnapshots, snapshotSteps } from "./trainers/snapshots.js";
 export {
   codingRate,
   collapseWarning,

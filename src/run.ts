@@ -20,6 +20,7 @@ import { METHODS, presetOf } from "./presets.js";
 import { planBatches } from "./trainers/batches.js";
 import { readLog, type LogLine } from "./trainers/pretrain.js";
 import type { Method } from "./trainers/objective.js";
+import { snapshotSteps } from "./trainers/snapshots.js";
 import { InputError } from "./types.js";
 
 /** How a method's name is written in tables. */
@@ -107,6 +108,7 @@ async function pretrainFully(
     folder,
     seed: options.seed,
     resume: options.resume,
+    snapshots: snapshotSteps(total),
   });
   try {
     for (;;) {

@@ -9,8 +9,9 @@ import type { Random } from "../random.js";
 import { CEILING, InputError, type Sample } from "../types.js";
 import type { BatchPlan } from "./batches.js";
 import type { LoaderOptions } from "./loader.js";
-import { train, trainedEncoder, type TrainEvent } from "./loop.js";
+import { initState, train, trainedEncoder, type TrainEvent } from "./loop.js";
 import type { Objective } from "./objective.js";
+import { removeSnapshots, saveSnapshot } from "./snapshots.js";
 import { loadState, saveState, type TrainState } from "./state.js";
 
 const STATE = "state.safetensors";
@@ -28,6 +29,8 @@ export interface PretrainOptions extends BatchPlan, Omit<LoaderOptions, "entry">
   readonly resume?: boolean;
   /** Steps between states on disk. */
   readonly saveEvery?: number;
+  /** Keep the encoder as it is after these steps, 0 for before any, in FOLDER/snapshots; see `snapshotSteps`. */
+  readonly snapshots?: readonly number[];
 }
 
 /** One line of log.jsonl. */
@@ -93,6 +96,13 @@ export async function* pretrain(
       throw error;
     }
   };
+  // Written before the state of the same step: a run that is stopped between the two writes it again, and never lacks it.
+  const snapshot = (state: TrainState) => {
+    const encoder = trainedEncoder(objective, state);
+    saveSnapshot(folder, state.step, options.ceiling ? { ...encoder, ceiling: true } : encoder, identity());
+  };
+  if (!start) removeSnapshots(folder);
+  if (!start && options.snapshots?.includes(0)) snapshot(initState(objective, options.random));
   // Not `for await`: leaving that would free the run's state before it is saved.
   const events = train(objective, samples, { ...options, engine, start });
   let ranOn = engine.description;
@@ -101,6 +111,7 @@ export async function* pretrain(
       newest = next.value;
       log.push(logLine(newest, engine.description === ranOn ? [] : engine.notes));
       ranOn = engine.description;
+      if (options.snapshots?.includes(newest.step + 1)) snapshot(await newest.snapshot());
       if ((newest.step + 1) % saveEvery === 0 || newest.step + 1 === steps) await save();
       yield newest;
     }
