@@ -41,6 +41,55 @@ test("a mirrored affine mirrors the voxels along W and nothing else", async () =
   }
 });
 
+/** A NIfTI-1 file of int16 whose voxel (x, y, z) of the world's grid holds x + 5 y + 15 z, stored along other axes. */
+function inOrder(order: readonly number[], signs: readonly number[], slope: number): Buffer {
+  const world = [5, 3, 37]; // more planes than are turned together, whichever axis they lie along
+  const extents = order.map((axis) => world[axis]);
+  const bytes = Buffer.alloc(352 + 2 * 5 * 3 * 37);
+  bytes.writeInt32LE(348, 0);
+  [3, ...extents, 1, 1, 1, 1].forEach((extent, i) => bytes.writeInt16LE(extent, 40 + 2 * i));
+  bytes.writeInt16LE(4, 70); // int16
+  bytes.writeInt16LE(16, 72);
+  bytes.writeFloatLE(352, 108);
+  bytes.writeFloatLE(slope, 112);
+  bytes.writeInt16LE(1, 254); // sform
+  order.forEach((axis, stored) => bytes.writeFloatLE(signs[stored], 280 + 16 * axis + 4 * stored));
+  bytes.write("n+1", 344, "latin1");
+  const steps = [1, 5, 15];
+  for (let k = 0, at = 352; k < extents[2]; k++)
+    for (let j = 0; j < extents[1]; j++)
+      for (let i = 0; i < extents[0]; i++, at += 2) {
+        const value = [i, j, k].reduce((sum, index, stored) => {
+          const forward = signs[stored] > 0 ? index : extents[stored] - 1 - index;
+          return sum + forward * steps[order[stored]];
+        }, 0);
+        bytes.writeInt16LE(value, at);
+      }
+  return bytes;
+}
+
+test("any order of axes and any mirroring comes out in one order, scaled or not", async () => {
+  const orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]; // prettier-ignore
+  for (const order of orders) {
+    for (let mirrored = 0; mirrored < 8; mirrored++) {
+      const signs = [0, 1, 2].map((axis) => ((mirrored >> axis) & 1 ? -1 : 1));
+      for (const slope of [0, 3]) {
+        const { pixels, shape } = await readNifti(write("order.nii", inOrder(order, signs, slope)));
+        expect(shape).toEqual([1, 37, 3, 5]);
+        const wanted = Float32Array.from({ length: pixels.length }, (_, i) => i * (slope || 1));
+        expect(pixels, `${order.join()} ${signs.join()} × ${slope}`).toEqual(wanted);
+      }
+    }
+  }
+});
+
+test("a gzip file of several members is one file", async () => {
+  const plain = inOrder([0, 1, 2], [1, 1, 1], 0);
+  const members = [plain.subarray(0, 700), plain.subarray(700)].map((part) => gzipSync(part));
+  const { pixels } = await readNifti(write("members.nii.gz", Buffer.concat(members)));
+  expect(pixels).toEqual(Float32Array.from({ length: 5 * 3 * 37 }, (_, i) => i));
+});
+
 test("what was left out or is unknown is said", async () => {
   const warnings = async (name: string) => (await readNifti(fixture(name))).warnings.join("\n");
   expect(await warnings("four.nii")).toBe(

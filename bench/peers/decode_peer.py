@@ -6,6 +6,7 @@ Reads one JSON command per line and answers with one JSON line:
     {"do": "make", "reader": ..., "files": [...]}      answers {"files": [...]}: those that this side reads as well
     {"do": "steps", "count": n}                        decodes all of them n times; answers {"seconds": s}
 
+Both sides end with the same values in the same order: nibabel turns to RAS and takes the first of several volumes.
 pydicom takes the fastest plugin that is installed for each transfer syntax; rescale is applied. PyAV decodes with the
 threads that it chooses by itself, as ours does.
 """
@@ -30,7 +31,10 @@ def with_pydicom(path):
 def with_nibabel(path):
     import nibabel
 
-    return np.ascontiguousarray(nibabel.load(path).get_fdata(dtype=np.float32).T)
+    image = nibabel.load(path)
+    if image.ndim > 3:
+        image = image.slicer[(..., *[0] * (image.ndim - 3))]
+    return np.ascontiguousarray(nibabel.as_closest_canonical(image).get_fdata(dtype=np.float32).T)
 
 
 def with_pillow(path):

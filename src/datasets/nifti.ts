@@ -4,7 +4,7 @@ import { MAX_BYTES, unpackedHead, unpackedRange } from "./niftiBytes.js";
 import { hasHeader, parseHeader, type VolumeHeader } from "./niftiHeader.js";
 import { hasMat, headerBeside, voxelsBeside } from "./niftiPair.js";
 import { closestAxes, type AxisDirection } from "./orientation.js";
-import { BYTES_PER_SAMPLE, samplesFrom, type SampleType } from "./samples.js";
+import { BYTES_PER_SAMPLE, samplesFrom, type Samples, type SampleType } from "./samples.js";
 import { contentOf, wrongContent } from "./sniff.js";
 
 export interface NiftiOptions {
@@ -61,7 +61,7 @@ export async function readNifti(path: string, options: NiftiOptions = {}): Promi
   const layout = canonicalLayout([ni, nj, nk], directions);
   const [d, h, w] = layout.shape;
   return {
-    pixels: gather(samples, layout, perVoxel, header.scaling ?? [1, 0]),
+    pixels: gather(samples, layout, [ni, nj, nk], perVoxel, header.scaling),
     shape: [perVoxel === 1 ? 1 : 3, d, h, w],
     kind: d > 1 ? "volume" : "image",
     modality: null,
@@ -98,20 +98,23 @@ function volumeOf({ extents }: VolumeHeader, wanted: number | undefined, path: s
 }
 
 /** How many integers float32 cannot hold: 16,777,217 is the first. */
-function beyondFloat32(samples: ArrayLike<number>, dtype: SampleType): number {
+function beyondFloat32(samples: Samples, dtype: SampleType): number {
   if (!/^u?int(32|64)$/.test(dtype)) return 0;
   let count = 0;
   for (let i = 0; i < samples.length; i++) if (Math.fround(samples[i]) !== samples[i]) count++;
   return count;
 }
 
-/** How to walk the stored array so that it comes out in `[D, H, W]` order. */
+type Scaling = NonNullable<VolumeHeader["scaling"]>;
+
+/** Where a stored voxel goes in the array of `[D, H, W]`. */
 interface Layout {
   readonly shape: Shape3;
   /** For D, H, W: which stored axis (0 = i, 1 = j, 2 = k). */
   readonly axes: Shape3;
-  /** For D, H, W: the step in voxels of the stored array, negative where flipped. */
+  /** For i, j, k: the step in voxels of the new array, negative where flipped. */
   readonly steps: Shape3;
+  /** The place of the first stored voxel. */
   readonly start: number;
 }
 
@@ -119,36 +122,104 @@ interface Layout {
 const along = ({ axes: [d, h, w] }: Pick<Layout, "axes">, ijk: readonly number[]): Shape3 => [ijk[d], ijk[h], ijk[w]];
 
 function canonicalLayout(extents: Shape3, directions: readonly AxisDirection[] | null): Layout {
-  const strides = [1, extents[0], extents[0] * extents[1]];
   const found = directions ?? ([0, 1, 2] as const).map((world): AxisDirection => ({ world, sign: 1 }));
   const stored = (world: number): number => found.findIndex((direction) => direction.world === world);
   const axes: Shape3 = [stored(2), stored(1), stored(0)];
-  const steps = found.map(({ sign }, axis) => sign * strides[axis]);
-  const start = found.reduce((at, { sign }, axis) => at + (sign < 0 ? (extents[axis] - 1) * strides[axis] : 0), 0);
-  return { shape: along({ axes }, extents), axes, steps: along({ axes }, steps), start };
+  const shape = along({ axes }, extents);
+  const strides = [1, shape[2], shape[2] * shape[1]]; // of worlds x, y and z, which become W, H and D
+  const [i, j, k] = found.map(({ world, sign }) => sign * strides[world]);
+  const start = [i, j, k].reduce((at, step, axis) => at + (step < 0 ? -step * (extents[axis] - 1) : 0), 0);
+  return { shape, axes, steps: [i, j, k], start };
 }
 
+/** Planes that are turned together: where k becomes W, a row of so many is one line of the cache. */
+const PLANES = 16;
+/** About so many numbers are turned together at most: 32 MB. */
+const MOST = 2 ** 22;
+/** Numbers between planes, so that they do not all fall on the same lines of the cache. */
+const GAP = 24;
+
+/**
+ * The voxels in their new order, scaled. The engine's own copy turns stored planes (i, j) into floats: a loop over every
+ * type of array that there is runs ten times slower than one over floats only.
+ */
 function gather(
-  samples: ArrayLike<number>,
-  layout: Layout,
+  samples: Samples,
+  { shape, steps, start }: Layout,
+  [ni, nj, nk]: Shape3,
   perVoxel: 1 | 3 | 4,
-  [slope, intercept]: readonly [number, number],
+  scaling: Scaling | null,
 ): Float32Array {
-  const [depth, height, width] = layout.shape;
-  const [stepD, stepH, stepW] = layout.steps;
   const channels = perVoxel === 1 ? 1 : 3;
-  const pixels = new Float32Array(channels * depth * height * width);
-  let at = 0;
-  for (let c = 0; c < channels; c++) {
-    for (let d = 0; d < depth; d++) {
-      for (let h = 0; h < height; h++) {
-        let from = (layout.start + d * stepD + h * stepH) * perVoxel + c;
-        for (let w = 0; w < width; w++) {
-          pixels[at++] = samples[from] * slope + intercept;
-          from += stepW * perVoxel;
-        }
+  const size = shape[0] * shape[1] * shape[2];
+  const pixels = new Float32Array(channels * size);
+  const plane = ni * nj * perVoxel;
+  const planeOf = (k: number) => samples.subarray(k * plane, (k + 1) * plane);
+  if (channels === 1 && scaling === null && Math.abs(steps[0]) === 1 && Math.abs(steps[1]) === ni) {
+    const lowest = start + Math.min(0, steps[0] * (ni - 1)) + Math.min(0, steps[1] * (nj - 1));
+    for (let k = 0; k < nk; k++) {
+      const first = lowest + k * steps[2];
+      pixels.set(planeOf(k), first);
+      if (steps[1] < 0) pixels.subarray(first, first + plane).reverse(); // turns the rows as well
+      if (steps[0] < 0 !== steps[1] < 0) reverseRows(pixels, first, ni, nj);
+    }
+    return pixels;
+  }
+  const planes = Math.min(PLANES, nk);
+  const rows = Math.min(nj, Math.ceil(MOST / (planes * ni * perVoxel)));
+  const part = rows * ni * perVoxel;
+  const floats = new Float64Array(planes * (part + GAP));
+  for (let k = 0; k < nk; k += planes) {
+    for (let j = 0; j < nj; j += rows) {
+      const [countJ, countK] = [Math.min(rows, nj - j), Math.min(planes, nk - k)];
+      for (let i = 0; i < countK; i++) {
+        const first = (k + i) * plane + j * ni * perVoxel;
+        floats.set(samples.subarray(first, first + countJ * ni * perVoxel), i * (part + GAP));
+      }
+      const walks = [
+        { count: ni, from: perVoxel, to: steps[0] },
+        { count: countJ, from: ni * perVoxel, to: steps[1] },
+        { count: countK, from: part + GAP, to: steps[2] },
+      ].sort((a, b) => Math.abs(b.to) - Math.abs(a.to));
+      for (let c = 0; c < channels; c++) {
+        const to = c * size + start + j * steps[1] + k * steps[2];
+        scatter(floats.subarray(c), pixels, to, walks, scaling ?? [1, 0]);
       }
     }
   }
   return pixels;
+}
+
+function reverseRows(pixels: Float32Array, first: number, width: number, rows: number): void {
+  for (let row = 0, begin = first; row < rows; row++, begin += width) {
+    for (let low = begin, high = begin + width - 1; low < high; low++, high--) {
+      const value = pixels[low];
+      pixels[low] = pixels[high];
+      pixels[high] = value;
+    }
+  }
+}
+
+/** An axis: how many steps are made along it, and how long one is in the array that is read and in the one that is written. */
+interface Walk {
+  readonly count: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Values from the start of `values` to places from `start` on, scaled; the last axis moves fastest. */
+function scatter(
+  values: Float64Array,
+  pixels: Float32Array,
+  start: number,
+  [x, y, z]: readonly Walk[],
+  [slope, intercept]: Scaling,
+): void {
+  for (let i = 0; i < x.count; i++) {
+    for (let j = 0; j < y.count; j++) {
+      let from = i * x.from + j * y.from;
+      let to = start + i * x.to + j * y.to;
+      for (let k = 0; k < z.count; k++, from += z.from, to += z.to) pixels[to] = values[from] * slope + intercept;
+    }
+  }
 }

@@ -1,12 +1,19 @@
-/** Parts of files that may be gzipped, without ever holding the whole. */
-import { createReadStream } from "node:fs";
-import { createGunzip } from "node:zlib";
-import { readRange, systemError } from "../files.js";
+/** Parts of files that may be gzipped: small files are unpacked at once, large ones without ever holding the whole. */
+import { createReadStream, statSync } from "node:fs";
+import { promisify } from "node:util";
+import { constants, createGunzip, gunzip, gunzipSync, type ZlibOptions } from "node:zlib";
+import { readBytes, readRange, systemError } from "../files.js";
 import { InputError } from "../types.js";
 import { HEAD, readHead } from "./sniff.js";
 
 /** What a gzip file may expand to, and one sample may take in memory, unless `maxBytes` says otherwise: 4 GiB. */
 export const MAX_BYTES = 2 ** 32;
+
+/** Files up to this size, packed and unpacked, are unpacked in one piece: three times as fast as in a stream of pieces. */
+const AT_ONCE = 2 ** 26;
+
+/** Packed bytes that hold any header, and unpacked bytes that show what a file is. */
+const [FEW_PACKED, ENOUGH] = [2048, 1024];
 
 /** Whether bytes start with the mark of gzip. */
 const isGzip = ([first, second]: Uint8Array): boolean => first === 0x1f && second === 0x8b;
@@ -17,7 +24,17 @@ const isGzip = ([first, second]: Uint8Array): boolean => first === 0x1f && secon
  * @param head of the file as it lies on the disk, where it has been read already
  */
 export async function unpackedHead(path: string, head: Uint8Array = readHead(path)): Promise<Uint8Array> {
-  return isGzip(head) ? gunzippedRange(path, 0, HEAD, HEAD) : head;
+  return isGzip(head) ? (headOfFew(head) ?? gunzippedRange(path, 0, HEAD, HEAD)) : head;
+}
+
+/** What the first bytes of a gzip file unpack to; null where they are damaged, or too few to tell. */
+function headOfFew(head: Uint8Array): Uint8Array | null {
+  try {
+    const unpacked = gunzipSync(head.subarray(0, FEW_PACKED), { finishFlush: constants.Z_SYNC_FLUSH });
+    return unpacked.length < ENOUGH ? null : unpacked.subarray(0, HEAD);
+  } catch {
+    return null; // the stream finds the damage again, and names it
+  }
 }
 
 /**
@@ -32,9 +49,29 @@ export async function unpackedRange(
   length: number,
   maxBytes: number = MAX_BYTES,
 ): Promise<Uint8Array> {
-  const gzipped = isGzip(readRange(path, 0, 2));
-  return gzipped ? gunzippedRange(path, from, length, Infinity, maxBytes) : readRange(path, from, length);
+  if (!isGzip(readRange(path, 0, 2))) return readRange(path, from, length);
+  const whole = await gunzippedAtOnce(path, Math.min(maxBytes, AT_ONCE));
+  return whole?.subarray(from, from + length) ?? gunzippedRange(path, from, length, Infinity, maxBytes);
 }
+
+/**
+ * All that a gzip file holds, its checksum compared; null where that is more than `atMost` bytes, where the last four bytes do
+ * not tell its length (RFC 1952, ISIZE: of the last of several members), or where it is damaged, which the stream names.
+ */
+async function gunzippedAtOnce(path: string, atMost: number): Promise<Uint8Array | null> {
+  if (statSync(path).size > AT_ONCE) return null;
+  const { buffer, byteOffset, byteLength } = readBytes(path);
+  const packed = Buffer.from(buffer, byteOffset, byteLength);
+  const length = packed.length < 18 ? 0 : packed.readUInt32LE(packed.length - 4);
+  if (length < 64 || length > atMost) return null; // zlib's pieces have 64 bytes at least
+  try {
+    return await unpackAll(packed, { chunkSize: length, maxOutputLength: length });
+  } catch {
+    return null;
+  }
+}
+
+const unpackAll = promisify<Buffer, ZlibOptions, Buffer>(gunzip);
 
 /** Stops as soon as `enough` bytes came out; else unpacks to the end. */
 async function gunzippedRange(

@@ -67,7 +67,7 @@ export async function openPhantom(name: string, spec: PhantomSpec, options: Open
     const endsEarly = `ends before picture ${place.slot}; remove its folder to make it again`;
     const bytes = await readPart(join(folder, fileOf(record.modality)), place.slot * length, length, endsEarly);
     return {
-      pixels: Float32Array.from(samplesFrom(bytes, dtype, sizeOf(shape), true)),
+      pixels: new Float32Array(samplesFrom(bytes, dtype, sizeOf(shape), true)),
       shape,
       kind,
       modality: record.modality,
