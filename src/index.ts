@@ -67,6 +67,17 @@ export { exactSearch } from "./retrieval/search.js";
 
 // analysis
 export { alignment, crossModalMatrix, modalityGap, pairRetrieval, pairRows, uniformity } from "./analysis/alignment.js";
+export {
+  BETTER,
+  FEWEST_PAIRS,
+  MEASURES,
+  measureAlignment,
+  modalityPairs,
+  pairCount,
+} from "./analysis/alignmentMeasures.js";
+export { alignmentRows, alignmentTable, falseDiscovery, nullTable } from "./analysis/alignmentTable.js";
+export type { AlignmentContestant, AlignmentRow } from "./analysis/alignmentTable.js";
+export { linearCka } from "./analysis/cka.js";
 export { contactSheet } from "./analysis/contactSheet.js";
 export {
   barFigure,
