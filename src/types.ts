@@ -23,6 +23,17 @@ export type Shape4 = readonly [channels: number, depth: number, height: number, 
 /** `[D, H, W]`. */
 export type Shape3 = readonly [depth: number, height: number, width: number];
 
+/** How a window becomes grey: PS3.3, C.11.2.1.2 and C.11.2.1.3. */
+export type VoiCurve = "linear" | "linearExact" | "sigmoid";
+
+/**
+ * What a file says of its display (DICOM's "values of interest"), for values as they stand in `pixels`: a table whose first
+ * entry is for the value `first`, with entries of `bits` bits, or a window.
+ */
+export type Voi =
+  | { readonly first: number; readonly bits: number; readonly table: Uint16Array }
+  | { readonly centre: number; readonly width: number; readonly curve: VoiCurve };
+
 /**
  * A file as its reader saw it: every value in stored units after rescale slope and intercept (Hounsfield units for CT),
  * before any windowing, resampling, resizing or reorientation of intensity.
@@ -43,6 +54,13 @@ export interface Decoded {
   readonly dtype: string;
   /** Values that the file sets apart as never scanned (DICOM's pixel padding), both ends included; in `pixels` as they are. */
   readonly padding?: readonly [low: number, high: number] | null;
+  /** How the file wants to be shown; `pixels` are as they are without it. */
+  readonly voi?: Voi | null;
+  /**
+   * For each slice how far it has slid within its plane, in mm along H and W, against the middle slice of a straight stack: a
+   * tilted gantry shears a volume. Left out or null where nothing slid.
+   */
+  readonly slidMm?: readonly (readonly [h: number, w: number])[] | null;
   readonly warnings: readonly string[];
 }
 

@@ -69,7 +69,7 @@ describe("splitting files", () => {
   test("gives away no UID and nothing else of the header", () => {
     const parts = splitSeries(filesIn(fixture("series_mixed")));
     expect(parts.length).toBe(2);
-    for (const part of parts) expect(Object.keys(part).sort()).toEqual(["modality", "paths"]);
+    for (const part of parts) expect(Object.keys(part).sort()).toEqual(["modality", "paths", "volume"]);
   });
 });
 

@@ -15,7 +15,9 @@ import { MEDMNIST } from "./medmnistSets.js";
 export type IntensityRule =
   | { readonly windowHu: readonly [low: number, high: number] }
   | { readonly percentiles: readonly [low: number, high: number] }
-  | { readonly range: readonly [low: number, high: number] };
+  | { readonly range: readonly [low: number, high: number] }
+  /** The file's own table or window, or else these percentiles. */
+  | { readonly voi: readonly [low: number, high: number] };
 
 /** How every sample of a data set is brought to the same form. The paper does not publish its own. */
 export interface Preprocessing {
@@ -30,6 +32,8 @@ export interface Preprocessing {
   readonly fit: (typeof FITS)[number];
   /** Volumes that know their orientation are turned to this one (letters for increasing W, H and D). */
   readonly orientation?: string;
+  /** Whether slices of a tilted gantry are put straight; they are where it is left out. */
+  readonly straighten?: boolean;
 }
 
 /** Parts of the groups, which sum to 1. */
@@ -120,9 +124,14 @@ const limits = z
   .refine(([low, high]) => low < high, "expected [low, high] with low < high");
 const percents = limits.refine(([low, high]) => low >= 0 && high <= 100, "expected percentiles between 0 and 100");
 
-const ruleNames = ["windowHu", "percentiles", "range"] as const;
+const ruleNames = ["windowHu", "percentiles", "range", "voi"] as const;
 const intensityRule = z
-  .strictObject({ windowHu: limits.optional(), percentiles: percents.optional(), range: limits.optional() })
+  .strictObject({
+    windowHu: limits.optional(),
+    percentiles: percents.optional(),
+    range: limits.optional(),
+    voi: percents.optional(),
+  })
   .refine(
     (rule) => ruleNames.filter((name) => rule[name] !== undefined).length === 1,
     `expected exactly one of ${ruleNames.join(", ")}`,
@@ -155,6 +164,7 @@ const preprocessing = z.strictObject({
     .string()
     .refine(isOrientation, "expected three letters, one of R/L, one of A/P and one of S/I, such as LPS")
     .optional(),
+  straighten: z.boolean().optional(),
 });
 
 const fraction = z.number().min(0).max(1);

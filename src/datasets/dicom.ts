@@ -1,7 +1,7 @@
 /** One DICOM file: a picture, a clip or a volume. */
 import type { DataSet } from "dicom-parser";
 import { readBytes } from "../files.js";
-import type { Decoded, Kind, Modality, Shape3 } from "../types.js";
+import { InputError, type Decoded, type Kind, type Modality, type Shape3 } from "../types.js";
 import { asDamage, parseDicom, type DicomFile } from "./dicomFile.js";
 import {
   heightOf,
@@ -10,9 +10,11 @@ import {
   planeOf,
   positionOf,
   sliceSpacingOf,
+  slidOf,
   spacingFrom,
   spacingOfHeights,
 } from "./dicomGeometry.js";
+import { orderFrames, type FrameOrder } from "./dicomOrder.js";
 import { decodePixels, type DicomPixels } from "./dicomPixels.js";
 
 export { MONOCHROME1_WARNING } from "./dicomPixels.js";
@@ -37,49 +39,106 @@ const MODALITY: Readonly<Record<string, Modality>> = {
 /** Frames of these follow each other in time; frames of anything else are slices, unless they are in colour. */
 const FRAMES_IN_TIME = ["US", "IVUS", "XA", "RF", "ES", "XC", "GM"];
 
+export interface DicomOptions {
+  /**
+   * Which volume, from 0, of an enhanced file or of a series whose slices come several times at each position. Left out, an
+   * enhanced file gives all its frames, one volume after the other, and a series its first slice at each position.
+   */
+  readonly volume?: number;
+  /** What a gzipped or deflated file may unpack to, in bytes; 1 GiB where it is left out. */
+  readonly maxBytes?: number;
+}
+
 /**
  * Reads a DICOM file: implicit or explicit little endian, explicit big endian, deflated, or in any compression of frames (see
- * `dicomCodecs.ts`), with or without the preamble; grey, palette, RGB or YBR pixels of 1 to 32 bits, or floats; several
- * frames along D, in stored order. Values are stored × RescaleSlope + RescaleIntercept (Hounsfield units for CT), or those
- * of the modality look-up table; overlays are left out.
+ * `dicomCodecs.ts`), with or without the preamble, gzipped or not; grey, palette, RGB or YBR pixels of 1 to 32 bits, or floats;
+ * several frames along D. Values are stored × RescaleSlope + RescaleIntercept (Hounsfield units for CT), or those of the modality
+ * look-up table; overlays are left out. Frames are in stored order, or in that of their positions where an enhanced file has
+ * them: see `orderFrames`.
  *
- * A MONOCHROME1 picture is not inverted: `warnings` holds `MONOCHROME1_WARNING` instead. Padding is left as it is, see `padding`.
- * `spacingMm` is null for clips, whose D is time. `orientation` comes from ImageOrientationPatient, see `lettersOf`.
+ * A MONOCHROME1 picture is not inverted: `warnings` holds `MONOCHROME1_WARNING` instead. Padding is left as it is, see `padding`;
+ * no window or VOI table is applied, see `voi`. `spacingMm` is null for clips, whose D is time. `orientation` comes from
+ * ImageOrientationPatient, see `lettersOf`.
  *
  * @returns `[1 or 3, frames, rows, columns]`; a stored 1024 with slope 1 and intercept −1024 is 0 HU
  * @throws  `InputError`, one line: a video stream, truncated, damaged, without pixels, or no DICOM at all
  */
-export async function readDicom(path: string): Promise<Decoded> {
-  return decodeDicom(readBytes(path), path);
+export async function readDicom(path: string, options?: DicomOptions): Promise<Decoded> {
+  return decodeDicom(readBytes(path), path, options);
 }
 
 /** `readDicom` for bytes in memory; `path` is for messages only. */
-export async function decodeDicom(bytes: Uint8Array, path: string): Promise<Decoded> {
+export async function decodeDicom(bytes: Uint8Array, path: string, options: DicomOptions = {}): Promise<Decoded> {
   try {
-    return await decoded(parseDicom(bytes, path));
+    return await decoded(parseDicom(bytes, path, options.maxBytes), options);
   } catch (thrown) {
     throw asDamage(path, thrown);
   }
 }
 
-async function decoded(file: DicomFile): Promise<Decoded> {
+async function decoded(file: DicomFile, { volume }: DicomOptions): Promise<Decoded> {
   const picture = await decodePixels(file);
   const { data } = file;
-  const { frames, channels, rows, columns } = picture;
+  const { frames, channels, rows, columns, dtype, padding, voi } = picture;
   const warnings = [...file.warnings, ...picture.warnings];
   const kind = kindOf(file, picture);
-  const { spacingMm, orientation } = kind === "video" ? stillGeometry(data) : geometryOf(data, frames, warnings);
+  const enhanced = kind !== "video" && frames > 1 && data.elements.x52009230 !== undefined;
+  const ordered = enhanced ? orderFrames(data, frames, warnings) : null;
+  const wanted = framesWanted(ordered, frames, volume, file.path, warnings);
   return {
-    pixels: picture.pixels,
-    shape: [channels, frames, rows, columns],
+    pixels: framesOf(picture, wanted),
+    shape: [channels, wanted.length, rows, columns],
     kind,
     modality: modalityOf(data),
-    spacingMm,
-    orientation,
-    dtype: picture.dtype,
-    padding: picture.padding,
+    ...(kind === "video" ? stillGeometry(data) : geometryOf(data, wanted.length, ordered, warnings)),
+    dtype,
+    padding,
+    voi,
     warnings,
   };
+}
+
+/** The frames of one volume, or all. */
+function framesWanted(
+  ordered: FrameOrder | null,
+  frames: number,
+  volume: number | undefined,
+  path: string,
+  warnings: string[],
+): readonly number[] {
+  const all = ordered?.order ?? Array.from({ length: frames }, (_, f) => f);
+  const volumes = ordered?.volumes ?? 1;
+  if (volume === undefined) {
+    if (volumes > 1) {
+      warnings.push(
+        `${frames} frames at ${frames / volumes} positions: ${volumes} volumes follow each other (option volume: 0 to ${volumes - 1})`,
+      );
+    }
+    return all;
+  }
+  assertVolume(volume, volumes, path);
+  return all.slice((volume * frames) / volumes, ((volume + 1) * frames) / volumes);
+}
+
+/** Throws `InputError` unless there is such a volume. */
+export function assertVolume(volume: number, volumes: number, path: string): void {
+  if (Number.isSafeInteger(volume) && volume >= 0 && volume < volumes) return;
+  throw new InputError(`${path}: expected a volume from 0 to ${volumes - 1}, got ${volume}`);
+}
+
+/** Frames of every channel, by their numbers. */
+function framesOf({ pixels, channels, frames, rows, columns }: DicomPixels, wanted: readonly number[]): Float32Array {
+  if (wanted.length === frames && wanted.every((f, i) => f === i)) return pixels;
+  const plane = rows * columns;
+  const chosen = new Float32Array(channels * wanted.length * plane);
+  for (let c = 0, to = 0; c < channels; c++) {
+    for (const f of wanted) {
+      const from = (c * frames + f) * plane;
+      chosen.set(pixels.subarray(from, from + plane), to);
+      to += plane;
+    }
+  }
+  return chosen;
 }
 
 /** The file's own word for its modality, in ours, or null. */
@@ -101,24 +160,29 @@ function stillGeometry(data: DataSet): { spacingMm: Shape3 | null; orientation: 
   return { spacingMm: null, orientation: plane === null ? null : lettersOf(plane) };
 }
 
-function geometryOf(
-  data: DataSet,
-  frames: number,
-  warnings: string[],
-): { spacingMm: Shape3 | null; orientation: string | null } {
+type Geometry = Pick<Decoded, "spacingMm" | "orientation" | "slidMm">;
+
+/** Of `depth` frames: all, or those of one volume. Volumes of one file share their positions. */
+function geometryOf(data: DataSet, depth: number, ordered: FrameOrder | null, warnings: string[]): Geometry {
   const plane = planeOf(data);
+  const pixelSpacing = pixelSpacingOf(data);
   let between = sliceSpacingOf(data);
   let upwards = true;
-  if (plane !== null && frames > 1 && data.elements.x52009230 !== undefined) {
-    const positions = Array.from({ length: frames }, (_, f) => positionOf(data, f));
-    const heights = positions.flatMap((position) => (position === null ? [] : [heightOf(plane, position)]));
-    if (heights.length === frames) {
-      between = spacingOfHeights(heights, warnings) ?? between;
-      upwards = heights[frames - 1] >= heights[0];
+  let slidMm: Geometry["slidMm"] = null;
+  if (ordered !== null) {
+    const each = ordered.order.length / ordered.volumes;
+    const positions = ordered.positions.slice(0, each);
+    const heights = positions.map((position) => heightOf(ordered.plane, position));
+    between = spacingOfHeights(heights, warnings) ?? between;
+    upwards = heights[each - 1] >= heights[0];
+    if (each > 1) {
+      const slid = slidOf(ordered.plane, positions, pixelSpacing, warnings);
+      slidMm = slid && Array.from({ length: depth }, (_, d) => slid[d % each]);
     }
   }
   return {
-    spacingMm: spacingFrom(pixelSpacingOf(data), between, frames, warnings),
+    spacingMm: spacingFrom(pixelSpacing, between, depth, warnings),
     orientation: plane === null ? null : lettersOf(plane, upwards),
+    slidMm,
   };
 }

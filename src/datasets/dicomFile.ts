@@ -1,5 +1,6 @@
 /** From the bytes of a DICOM file to its tags: the container (PS3.10), transfer syntaxes and functional groups. */
-import { inflateRawSync } from "node:zlib";
+import { constants } from "node:buffer";
+import { gunzipSync, inflateRawSync } from "node:zlib";
 import dicomParser, { type DataSet } from "dicom-parser";
 import { InputError } from "../types.js";
 import { contentOf, wrongContent } from "./sniff.js";
@@ -37,22 +38,29 @@ export interface DicomFile {
 const PIXELS = "x7fe00010";
 const EXTENDED_OFFSETS = "x7fe00001";
 const UNDEFINED_LENGTH = 0xffffffff;
-/** A deflated data set may unfold to this much: 1 GiB. */
+/** A gzipped file or a deflated data set may unpack to this much, unless `maxBytes` says otherwise: 1 GiB. */
 const MOST_INFLATED = 2 ** 30;
+/** zlib takes no larger limit. */
+const MOST_IN_A_BUFFER = constants.MAX_LENGTH;
+
+/** Whether bytes begin with the mark of gzip. */
+export const isGzip = ([first, second]: Uint8Array): boolean => first === 0x1f && second === 0x8b;
 
 /**
- * Parses the tags of a DICOM file, with or without preamble and meta header, in any transfer syntax. Parsing ends where the
- * pixels begin, so that a long file is as quick to look at as a short one.
+ * Parses the tags of a DICOM file, with or without preamble and meta header, in any transfer syntax, gzipped or not. Parsing ends
+ * where the pixels begin, so that a long file is as quick to look at as a short one.
  *
  * @throws `InputError`, one line
  */
-export function parseDicom(bytes: Uint8Array, path: string): DicomFile {
+export function parseDicom(stored: Uint8Array, path: string, maxBytes: number = MOST_INFLATED): DicomFile {
+  const bytes = isGzip(stored) ? gunzipped(stored, path, maxBytes) : stored;
   const { format, what } = contentOf(bytes);
   if (format !== "dicom") throw wrongContent(path, "a DICOM file", what);
   const warnings: string[] = [];
   const meta = readMeta(bytes);
   let body = bytes.subarray(meta.end);
-  if (meta.syntax === DEFLATED) body = inflated(body, path);
+  if (meta.syntax === DEFLATED)
+    body = unpacked("deflated DICOM", path, maxBytes, (limits) => inflateRawSync(body, limits));
 
   const seen = recogniseSyntax(body);
   const declared = meta.syntax === DEFLATED ? EXPLICIT_LITTLE : (meta.syntax ?? seen);
@@ -139,15 +147,27 @@ function recogniseSyntax(body: Uint8Array): string {
   return body[0] === 0 && body[1] !== 0 ? EXPLICIT_BIG : EXPLICIT_LITTLE;
 }
 
-function inflated(body: Uint8Array, path: string): Uint8Array {
+/** What a gzipped DICOM file holds. Throws an `InputError` where it is damaged, or unpacks to more than `maxBytes`. */
+export const gunzipped = (bytes: Uint8Array, path: string, maxBytes: number = MOST_INFLATED): Uint8Array =>
+  unpacked("gzip", path, maxBytes, (limits) => gunzipSync(bytes, limits));
+
+function unpacked(
+  what: string,
+  path: string,
+  maxBytes: number,
+  unpack: (limits: { maxOutputLength: number }) => Uint8Array,
+): Uint8Array {
   try {
-    return inflateRawSync(body, { maxOutputLength: MOST_INFLATED });
+    return unpack({ maxOutputLength: Math.min(maxBytes, MOST_IN_A_BUFFER) });
   } catch (error) {
-    const reason =
-      (error as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE"
-        ? `more than ${MOST_INFLATED} bytes`
-        : (error as Error).message;
-    throw new InputError(`${path}: damaged or truncated deflated DICOM file: ${reason}`);
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === "ERR_BUFFER_TOO_LARGE") {
+      throw new InputError(
+        `${path}: the ${what} file unpacks to more than the limit of ${maxBytes} bytes (option maxBytes)`,
+      );
+    }
+    const reason = message === "unexpected end of file" ? "it ends too early" : message.split("\n")[0];
+    throw new InputError(`${path}: damaged or truncated ${what} file: ${reason}`);
   }
 }
 

@@ -100,6 +100,35 @@ export function spacingOfHeights(heights: readonly number[], warnings: string[])
   return usual;
 }
 
+/**
+ * How far slices have slid within their plane against a straight stack, in mm along H and W, 0 for the middle one: those of a
+ * tilted gantry do. Null where nothing moved by more than half a pixel; else with a warning.
+ *
+ * @param positions of the slices, in order
+ */
+export function slidOf(
+  plane: Plane,
+  positions: readonly Vector[],
+  pixelSpacing: readonly [number, number] | null,
+  warnings: string[],
+): (readonly [h: number, w: number])[] | null {
+  const middle = positions[positions.length >> 1];
+  const slid = positions.map(([x, y, z]): readonly [number, number] => {
+    const away: Vector = [x - middle[0], y - middle[1], z - middle[2]];
+    return [dot(away, plane.column) / lengthOf(plane.column), dot(away, plane.row) / lengthOf(plane.row)];
+  });
+  const farthest = (axis: 0 | 1): number => Math.max(...slid.map((mm) => Math.abs(mm[axis])));
+  const [h, w] = pixelSpacing ?? [1, 1];
+  if (!(farthest(0) > h / 2 || farthest(1) > w / 2)) return null;
+  const [first, last] = [slid[0], slid[slid.length - 1]];
+  const each = Math.hypot(last[0] - first[0], last[1] - first[1]) / (slid.length - 1);
+  warnings.push(
+    `slices are shifted sideways by ${millimetres(each)} mm each (a tilted gantry): here as stored, ` +
+      (pixelSpacing === null ? "and their spacing is not known" : "put straight when they become samples"),
+  );
+  return slid;
+}
+
 export const millimetres = (value: number): string => String(Math.round(value * 1000) / 1000);
 
 /** `[d, h, w]` for a single slice or a stack; null where the plane or, for more than one slice, the depth is unknown. */

@@ -1,11 +1,12 @@
 /** The pixels of one DICOM file: frame by frame to numbers, colour to RGB, rescaled (PS3.3 C.7.6.3, C.11.1). */
-import { InputError } from "../types.js";
+import { InputError, type Voi } from "../types.js";
 import { frameDecoder, type DecodedFrame, type FrameForm } from "./dicomCodecs.js";
 import { lookUpColour, paletteOf, toRgb, type Palette } from "./dicomColour.js";
 import { decimals, isNative, type DicomFile, type PixelElement } from "./dicomFile.js";
 import { encapsulatedFrames } from "./dicomFrames.js";
 import { doubled, floats, integers, sampleType, swapped, unpacked, type Samples } from "./dicomSamples.js";
 import { paddingOf, unitsOf, writeGrey, type Units } from "./dicomUnits.js";
+import { voiOf } from "./dicomVoi.js";
 
 /** Stands in the warnings of a picture whose lowest values are to be shown white, such as most old X-rays. */
 export const MONOCHROME1_WARNING = "MONOCHROME1: values are inverted (high is dark)";
@@ -25,6 +26,7 @@ export interface DicomPixels {
   readonly dtype: string;
   /** Rescaled values that mark what lies outside the picture, ends included, or null. */
   readonly padding: readonly [low: number, high: number] | null;
+  readonly voi: Voi | null;
   readonly warnings: readonly string[];
 }
 
@@ -106,6 +108,7 @@ export async function decodePixels(file: DicomFile): Promise<DicomPixels> {
     columns,
     dtype,
     padding: palette === null ? paddingOf(file, cells, units) : null,
+    voi: channels === 1 ? voiOf(file, frames, units, signed, warnings) : null,
     warnings,
   };
 }

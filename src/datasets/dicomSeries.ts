@@ -1,9 +1,9 @@
 /** A folder of DICOM slices, or what a DICOMDIR names, as one volume. */
 import { readBytes } from "../files.js";
 import { InputError, type Decoded } from "../types.js";
-import { decodeDicom } from "./dicom.js";
+import { readDicom, type DicomOptions } from "./dicom.js";
 import { filesOfDirectory } from "./dicomDir.js";
-import { lettersOf, millimetres, spacingFrom, spacingOfHeights, type Plane } from "./dicomGeometry.js";
+import { lettersOf, slidOf, spacingFrom, spacingOfHeights } from "./dicomGeometry.js";
 import { MOST_VALUES } from "./dicomPixels.js";
 import {
   bySeries,
@@ -12,9 +12,9 @@ import {
   heightOfSlice,
   sliceHeaders,
   sortedSlices,
+  splitSeries,
   type SliceHeader,
 } from "./dicomSlices.js";
-import { cross, lengthOf, type Vector } from "./orientation.js";
 
 /**
  * Reads the DICOM slices directly in a folder as one volume. Slices are sorted by the projection of ImagePositionPatient on
@@ -25,7 +25,7 @@ import { cross, lengthOf, type Vector } from "./orientation.js";
  * @returns `[1 or 3, slices, rows, columns]`, in the units of `readDicom`
  * @throws  `InputError`, one line: no slices, slices of different sizes, or a slice that `readDicom` refuses
  */
-export async function readDicomSeries(folder: string): Promise<Decoded> {
+export async function readDicomSeries(folder: string, options: DicomOptions = {}): Promise<Decoded> {
   const paths = filesIn(folder);
   const headers = sliceHeaders(paths);
   if (headers.length === 0) {
@@ -36,7 +36,21 @@ export async function readDicomSeries(folder: string): Promise<Decoded> {
   const warnings: string[] = [];
   const others = paths.length - headers.length;
   if (others > 0) warnings.push(`${others} files in the folder are not DICOM images and were left out`);
-  return largestStack(headers, "folder", folder, warnings);
+  return largestStack(headers, "folder", folder, options, warnings);
+}
+
+/**
+ * Reads one of the volumes in a folder: see `splitSeries`.
+ *
+ * @param number  from 1
+ * @throws        `InputError`, one line: no such volume, or what `readDicomSeries` throws
+ */
+export async function readNumberedSeries(folder: string, number: number, options: DicomOptions = {}): Promise<Decoded> {
+  const volumes = splitSeries(filesIn(folder)).filter((series) => series.volume);
+  if (number > volumes.length) {
+    throw new InputError(`${folder}#${number}: expected a series from 1 to ${volumes.length}, got ${number}`);
+  }
+  return largestStack(sliceHeaders(volumes[number - 1].paths), "folder", folder, options, []);
 }
 
 /**
@@ -44,7 +58,7 @@ export async function readDicomSeries(folder: string): Promise<Decoded> {
  *
  * @throws `InputError`, one line: no index, one that names no image that is there, or what `readDicomSeries` throws
  */
-export async function readDicomDir(path: string): Promise<Decoded> {
+export async function readDicomDir(path: string, options: DicomOptions = {}): Promise<Decoded> {
   const { paths, missing } = filesOfDirectory(readBytes(path), path);
   const headers = sliceHeaders(paths);
   if (headers.length === 0) {
@@ -56,7 +70,7 @@ export async function readDicomDir(path: string): Promise<Decoded> {
   if (missing > 0) warnings.push(`${missing} files that the DICOMDIR names are not there`);
   const others = paths.length - headers.length;
   if (others > 0) warnings.push(`${others} files that the DICOMDIR names are not DICOM images and were left out`);
-  return largestStack(headers, "DICOMDIR", path, warnings);
+  return largestStack(headers, "DICOMDIR", path, options, warnings);
 }
 
 const largest = <T>(groups: readonly T[][]): T[] => groups.reduce((best, g) => (g.length > best.length ? g : best));
@@ -66,6 +80,7 @@ function largestStack(
   headers: readonly SliceHeader[],
   container: string,
   path: string,
+  options: DicomOptions,
   warnings: string[],
 ): Promise<Decoded> {
   const all = bySeries(headers).map((series) => ({ series, stacks: byStack(series) }));
@@ -81,10 +96,16 @@ function largestStack(
       `${stacks.length} planes in one series: the largest (${chosen.length} of ${series.length} slices) was read`,
     );
   }
-  const slices = sortedSlices(chosen, warnings);
+  if (chosen.length === 1) return readDicom(chosen[0].path, options).then((one) => withWarnings(one, warnings));
+  const slices = sortedSlices(chosen, warnings, options.volume, path);
   assertSameSize(slices, path);
-  return stack(slices, warnings, path);
+  return stack(slices, options, warnings, path);
 }
+
+const withWarnings = (decoded: Decoded, before: readonly string[]): Decoded => ({
+  ...decoded,
+  warnings: [...before, ...decoded.warnings],
+});
 
 function assertSameSize(slices: readonly SliceHeader[], folder: string): void {
   const sizes = new Set(slices.map(({ rows, columns }) => `${rows}×${columns}`));
@@ -103,9 +124,14 @@ function assertSameSize(slices: readonly SliceHeader[], folder: string): void {
 }
 
 /** Decodes the slices one after another, so that only one file is in memory beside the volume. */
-async function stack(slices: readonly SliceHeader[], warnings: string[], folder: string): Promise<Decoded> {
-  const first = await decodeDicom(readBytes(slices[0].path), slices[0].path);
-  if (slices.length === 1) return { ...first, warnings: [...warnings, ...first.warnings] };
+async function stack(
+  slices: readonly SliceHeader[],
+  { maxBytes }: DicomOptions,
+  warnings: string[],
+  folder: string,
+): Promise<Decoded> {
+  const first = await readDicom(slices[0].path, { maxBytes });
+  if (slices.length === 1) return withWarnings(first, warnings);
 
   const depth = slices.length;
   const [channels, , rows, columns] = first.shape;
@@ -113,8 +139,9 @@ async function stack(slices: readonly SliceHeader[], warnings: string[], folder:
   const pixels = new Float32Array(channels * depth * plane);
   const seen = new Set<string>(first.warnings);
   let padding = first.padding ?? null;
+  let voi = first.voi ?? null;
   for (const [d, slice] of slices.entries()) {
-    const decoded = d === 0 ? first : await decodeDicom(readBytes(slice.path), slice.path);
+    const decoded = d === 0 ? first : await readDicom(slice.path, { maxBytes });
     if (decoded.shape[0] !== channels)
       throw new InputError(`${folder}: expected slices that are all grey or all colour`);
     for (let c = 0; c < channels; c++) {
@@ -122,9 +149,10 @@ async function stack(slices: readonly SliceHeader[], warnings: string[], folder:
     }
     decoded.warnings.forEach((warning) => seen.add(warning));
     if (String(decoded.padding) !== String(padding)) padding = null; // one range cannot speak for all slices
+    if (JSON.stringify(decoded.voi) !== JSON.stringify(voi)) voi = null;
   }
 
-  const { spacingMm, orientation } = geometryOfStack(slices, warnings);
+  const { spacingMm, orientation, slidMm } = geometryOfStack(slices, warnings);
   return {
     pixels,
     shape: [channels, depth, rows, columns],
@@ -134,6 +162,8 @@ async function stack(slices: readonly SliceHeader[], warnings: string[], folder:
     orientation,
     dtype: first.dtype,
     padding,
+    voi,
+    slidMm,
     warnings: [...warnings, ...seen],
   };
 }
@@ -141,30 +171,17 @@ async function stack(slices: readonly SliceHeader[], warnings: string[], folder:
 function geometryOfStack(
   slices: readonly SliceHeader[],
   warnings: string[],
-): Pick<Decoded, "spacingMm" | "orientation"> {
+): Pick<Decoded, "spacingMm" | "orientation" | "slidMm"> {
   const { plane, pixelSpacing, sliceSpacing } = slices[0];
   const heights = slices.map(heightOfSlice);
   const positioned = heights.every(Number.isFinite);
   const between = (positioned ? spacingOfHeights(heights, warnings) : null) ?? sliceSpacing;
   if (slices.some((slice) => String(slice.pixelSpacing) !== String(pixelSpacing)))
     warnings.push("slices have different pixel spacings: that of the first is used");
-  if (positioned && plane !== null) warnAboutTilt(slices, plane, warnings);
+  const positions = slices.flatMap(({ position }) => (position === null ? [] : [position]));
   return {
+    slidMm: positioned && plane !== null ? slidOf(plane, positions, pixelSpacing, warnings) : null,
     spacingMm: spacingFrom(pixelSpacing, between, slices.length, warnings),
     orientation: plane === null ? null : lettersOf(plane),
   };
-}
-
-/** Slices of a tilted gantry are shifted sideways against each other: the stack is a sheared box. */
-function warnAboutTilt(slices: readonly SliceHeader[], plane: Plane, warnings: string[]): void {
-  const from = slices[0].position;
-  const to = slices[slices.length - 1].position;
-  if (from === null || to === null) return;
-  const path: Vector = [to[0] - from[0], to[1] - from[1], to[2] - from[2]];
-  const sideways = lengthOf(cross(path, plane.normal)) / lengthOf(plane.normal) / (slices.length - 1);
-  if (sideways > 0.1) {
-    warnings.push(
-      `slices are shifted sideways by ${millimetres(sideways)} mm each (a tilted gantry): not straightened`,
-    );
-  }
 }

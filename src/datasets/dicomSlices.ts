@@ -1,14 +1,15 @@
 /** The DICOM files of a folder, told apart by series and put in order, without their pixels. */
-import { readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { DataSet } from "dicom-parser";
-import { readBytes, systemError } from "../files.js";
+import { readBytes, readRange, systemError } from "../files.js";
 import { InputError, type Modality } from "../types.js";
-import { modalityOf } from "./dicom.js";
-import { guarded, parseDicom } from "./dicomFile.js";
+import { assertVolume, modalityOf } from "./dicom.js";
+import { guarded, gunzipped, isGzip, parseDicom, type DicomFile } from "./dicomFile.js";
 import { heightOf, pixelSpacingOf, planeOf, positionOf, sliceSpacingOf, type Plane } from "./dicomGeometry.js";
 import { cross, dot, lengthOf, type Vector } from "./orientation.js";
-import { contentOf, readHead } from "./sniff.js";
+import { SAME_PLACE_MM } from "./dicomOrder.js";
+import { contentOf } from "./sniff.js";
 
 /** What sorting needs to know of a slice, without its pixels. */
 export interface SliceHeader {
@@ -20,6 +21,8 @@ export interface SliceHeader {
   readonly frames: number;
   readonly modality: Modality | null;
   readonly instance: number | null;
+  /** TemporalPositionIdentifier: which of several volumes. */
+  readonly time: number | null;
   readonly plane: Plane | null;
   readonly position: Vector | null;
   readonly pixelSpacing: readonly [number, number] | null;
@@ -60,15 +63,36 @@ export function sliceHeaders(paths: readonly string[]): SliceHeader[] {
 
 function sliceHeader(path: string): SliceHeader | null {
   try {
-    if (contentOf(readHead(path)).format !== "dicom") return null;
-    return guarded(path, () => headerOf(path, parseDicom(readBytes(path), path).data));
+    const head = readRange(path, 0, FIRST_LOOK);
+    if (isGzip(head)) {
+      const bytes = gunzipped(readBytes(path), path);
+      return isDicom(bytes) ? guarded(path, () => headerOf(path, parseDicom(bytes, path))) : null;
+    }
+    if (!isDicom(head)) return null;
+    return guarded(path, () => headerOf(path, tagsInHead(head, path) ?? parseDicom(readBytes(path), path)));
   } catch (error) {
     if (error instanceof InputError) return null;
     throw error;
   }
 }
 
-function headerOf(path: string, data: DataSet): SliceHeader | null {
+const isDicom = (bytes: Uint8Array): boolean => contentOf(bytes).format === "dicom";
+
+/** The tags of nearly every slice are in its first 64 KiB; most of the file is pixels. */
+const FIRST_LOOK = 2 ** 16;
+
+/** The parsed head of a file, where its tags end in it; null where all of the file must be read. */
+function tagsInHead(head: Uint8Array, path: string): DicomFile | null {
+  if (head.length < FIRST_LOOK) return null; // that is the whole file, and what is wrong with it should be said of it
+  try {
+    const file = parseDicom(head, path);
+    return file.pixels === null ? null : file;
+  } catch {
+    return null; // cut in the middle of a tag
+  }
+}
+
+function headerOf(path: string, { data }: { data: DataSet }): SliceHeader | null {
   const rows = data.uint16("x00280010");
   const columns = data.uint16("x00280011");
   if (rows === undefined || columns === undefined) return null; // a report, a plan, an index
@@ -82,6 +106,7 @@ function headerOf(path: string, data: DataSet): SliceHeader | null {
     frames: data.intString("x00280008") ?? 1,
     modality: modalityOf(data),
     instance: data.intString("x00200013") ?? null,
+    time: data.intString("x00200100") ?? null,
     plane: planeOf(data),
     position,
     pixelSpacing: pixelSpacingOf(data),
@@ -90,31 +115,44 @@ function headerOf(path: string, data: DataSet): SliceHeader | null {
   };
 }
 
-/** True for two or more single-frame cross-sections of one series in one plane: what `inspect` reports as one volume. */
-export function isOneSeries(slices: readonly SliceHeader[]): boolean {
-  const [first] = slices;
-  return (
-    slices.length > 1 &&
-    slices.every((slice) => slice.frames === 1 && slice.crossSection) &&
-    slices.every((slice) => slice.series === first.series && samePlane(slice.plane, first.plane))
-  );
-}
-
 /** Files that belong together, in the order of their slices. Nothing here says which series of whom it is. */
 export interface DicomSeries {
   readonly paths: readonly string[];
   readonly modality: Modality | null;
+  /**
+   * Whether they make a volume: two or more single-frame cross-sections at different places, equally often at each (the copies of
+   * one slice in several compressions make none), or anyhow where there is nothing else among the files.
+   */
+  readonly volume: boolean;
 }
 
 /**
  * Splits files into their series, by SeriesInstanceUID and within it by plane and size (a scout holds planes at right angles),
  * in the order of their first paths; what is no DICOM image is left out. The UID itself goes nowhere.
+ *
+ * Of the files directly in a folder, the first that is a volume is `FOLDER#1` for `readFile` and for a row of labels.csv.
  */
 export function splitSeries(paths: readonly string[]): DicomSeries[] {
-  return bySeries(sliceHeaders(paths))
+  const groups = bySeries(sliceHeaders(paths))
     .flatMap(byStack)
-    .flatMap((slices) => grouped(slices, ({ rows, columns }) => `${rows}×${columns}`))
-    .map((slices) => ({ paths: sortedSlices(slices, []).map(({ path }) => path), modality: slices[0].modality }));
+    .flatMap((slices) => grouped(slices, ({ rows, columns }) => `${rows}×${columns}`));
+  return groups.map((slices) => ({
+    paths: [...slices].sort(asStacked).map(({ path }) => path),
+    modality: slices[0].modality,
+    volume: isVolume(slices, groups.length === 1),
+  }));
+}
+
+function isVolume(slices: readonly SliceHeader[], alone: boolean): boolean {
+  if (slices.length < 2 || !slices.every(({ frames, crossSection }) => frames === 1 && crossSection)) return false;
+  const counts = byPlace(slices).map((place) => place.length);
+  return alone || (counts.length > 1 && counts.every((count) => count === counts[0]));
+}
+
+/** `FOLDER#2` taken apart, where there is such a folder and nothing of the whole name; null for any other path. */
+export function seriesAddress(path: string): { folder: string; number: number } | null {
+  const [, folder, number] = /^(.+)#([1-9]\d{0,5})$/.exec(path) ?? [];
+  return folder !== undefined && !existsSync(path) && isFolder(folder) ? { folder, number: Number(number) } : null;
 }
 
 export const bySeries = (headers: readonly SliceHeader[]): SliceHeader[][] => grouped(headers, ({ series }) => series);
@@ -148,11 +186,21 @@ function samePlane(a: Plane | null, b: Plane | null): boolean {
   return same(a.normal, b.normal) && same(a.row, b.row);
 }
 
-/** Slices by their height, or else their number, or else as they come; `warnings` says which, and what was left out. */
-export function sortedSlices(slices: readonly SliceHeader[], warnings: string[]): SliceHeader[] {
-  const byInstance = (a: SliceHeader, b: SliceHeader): number => (a.instance ?? 0) - (b.instance ?? 0);
-  if (slices.length < 2) return [...slices];
-  if (slices.some((slice) => slice.plane === null || slice.position === null)) {
+/**
+ * Slices by their height, or else their number, or else as they come; `warnings` says which, and what was left out. Where slices
+ * come several times at each height, those of one volume: the first by temporal position, then instance number, or `volume`.
+ *
+ * @throws `InputError` where there is no such volume; it names `path`
+ */
+export function sortedSlices(
+  slices: readonly SliceHeader[],
+  warnings: string[],
+  volume: number | undefined,
+  path: string,
+): SliceHeader[] {
+  if (slices.length < 2 || slices.some((slice) => slice.plane === null || slice.position === null)) {
+    if (volume !== undefined) assertVolume(volume, 1, path);
+    if (slices.length < 2) return [...slices];
     const numbered = slices.every((slice) => slice.instance !== null);
     warnings.push(
       numbered
@@ -161,14 +209,35 @@ export function sortedSlices(slices: readonly SliceHeader[], warnings: string[])
     );
     return numbered ? [...slices].sort(byInstance) : [...slices];
   }
-  const sorted = [...slices].sort((a, b) => heightOfSlice(a) - heightOfSlice(b) || byInstance(a, b));
-  const distinct = sorted.filter((slice, i) => i === 0 || heightOfSlice(slice) - heightOfSlice(sorted[i - 1]) > 1e-3);
-  if (distinct.length < sorted.length) {
+  const places = byPlace(slices);
+  const volumes = Math.min(...places.map((place) => place.length));
+  if (volume !== undefined) assertVolume(volume, volumes, path);
+  else if (places.length < slices.length) {
+    const others = volumes > 1 ? ` (option volume: 0 to ${volumes - 1})` : "";
     warnings.push(
-      `${sorted.length} slices at ${distinct.length} positions: the first at each position (by instance number) was read`,
+      `${slices.length} slices at ${places.length} positions: the first at each position (by instance number) was read${others}`,
     );
   }
-  return distinct;
+  return places.map((place) => place[volume ?? 0]);
+}
+
+const byInstance = (a: SliceHeader, b: SliceHeader): number =>
+  (a.time ?? 0) - (b.time ?? 0) || (a.instance ?? 0) - (b.instance ?? 0);
+
+/** By height, where it is known; then by time and number. */
+const asStacked = (a: SliceHeader, b: SliceHeader): number => heightOfSlice(a) - heightOfSlice(b) || byInstance(a, b);
+
+/** Slices at each height, upwards, each in the order of time and number; none where a height is not known. */
+function byPlace(slices: readonly SliceHeader[]): SliceHeader[][] {
+  if (!slices.every((slice) => Number.isFinite(heightOfSlice(slice)))) return [];
+  const places: SliceHeader[][] = [];
+  [...slices].sort(asStacked).forEach((slice, i, sorted) => {
+    const same = i > 0 && heightOfSlice(slice) - heightOfSlice(sorted[i - 1]) <= SAME_PLACE_MM;
+    if (same) places[places.length - 1].push(slice);
+    else places.push([slice]);
+  });
+  for (const place of places) place.sort(byInstance);
+  return places;
 }
 
 /** Millimetres along the normal; NaN where the file does not know. */

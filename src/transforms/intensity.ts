@@ -112,8 +112,9 @@ export function invert(scaled: Float32Array, stored = scaled): Float32Array {
   return scaled.map((x, i) => (Number.isNaN(stored[i]) ? 0 : 1 - x));
 }
 
-/** One rule of `datasets.yaml`, applied. */
+/** One rule of `datasets.yaml`, applied to values whose file has no display of its own: `voi` then means percentiles. */
 export function scaleIntensity(pixels: Float32Array, rule: IntensityRule): Float32Array {
+  if ("voi" in rule) return percentileScale(pixels, rule.voi[0], rule.voi[1]);
   if ("windowHu" in rule) return windowHu(pixels, rule.windowHu[0], rule.windowHu[1]);
   if ("percentiles" in rule) return percentileScale(pixels, rule.percentiles[0], rule.percentiles[1]);
   return rangeScale(pixels, rule.range[0], rule.range[1]);

@@ -10,6 +10,8 @@ import { clip, invert, scaleIntensity, withoutPadding } from "./intensity.js";
 import { reorient } from "./orient.js";
 import { CORES, prepareInWorkers, worthWorkers, type Prepared } from "./prepareWorkers.js";
 import { fitTo, resample } from "./resize.js";
+import { straightened } from "./straighten.js";
+import { showAs } from "./voi.js";
 
 /** Pixels on their way, with the distance between their centres. */
 interface Raw {
@@ -21,9 +23,11 @@ interface Raw {
 /**
  * One sample of the form that `preprocessing` asks for:
  *
- * 1. volumes that know their orientation are turned to the common one, if there is one;
+ * 1. volumes that know their orientation are turned to the common one, if there is one; slices of a tilted gantry are put
+ *    straight before that, unless `straighten` is false;
  * 2. of a video, evenly spaced frames are kept (they are never blended);
- * 3. stored units become [0, 1] by the rule of the modality, or the rule `uint8`; MONOCHROME1 is inverted;
+ * 3. stored units become [0, 1] by the rule of the modality, or the rule `uint8`; where that rule is percentiles, the file's own
+ *    VOI table comes before it; MONOCHROME1 is inverted;
  * 4. the picture is resampled to the size of its kind, in proportion to its size in millimetres where that is known.
  *
  * @returns pixels [3, D, H, W] in [0, 1]; `grey` where the three channels are equal
@@ -37,10 +41,11 @@ export function prepareSample(record: DataRecord, decoded: Decoded, preprocessin
   const inside = decoded.padding ? withoutPadding(decoded.pixels, decoded.padding) : decoded.pixels;
   const one = oneChannelIfGrey(inside, decoded.shape);
   let raw: Raw = { ...one, spacingMm: decoded.spacingMm };
+  if (preprocessing.straighten !== false) raw = { ...raw, pixels: straightened(raw.pixels, raw.shape, decoded) };
   if (decoded.kind === "volume") raw = turned(raw, decoded.orientation, preprocessing.orientation);
   if (decoded.kind === "video") raw = pickFrames(raw, size[0]);
 
-  let scaled = scaleIntensity(raw.pixels, ruleFor(record.modality, decoded, preprocessing));
+  let scaled = toUnit(raw.pixels, decoded, preprocessing.intensity[record.modality], preprocessing.intensity.uint8);
   if (decoded.warnings.includes(MONOCHROME1_WARNING)) scaled = invert(scaled, raw.pixels);
 
   const aspect = raw.spacingMm === null ? 1 : raw.spacingMm[1] / raw.spacingMm[2];
@@ -83,10 +88,18 @@ function pickFrames(raw: Raw, count: number): Raw {
   return { ...raw, pixels, shape: [channels, count, height, width] };
 }
 
-function ruleFor(modality: Modality, decoded: Decoded, { intensity }: Preprocessing): IntensityRule {
-  if (decoded.dtype !== "uint8") return intensity[modality];
+/** Into [0, 1] by the rule of the modality, or by that for 8 bits. */
+function toUnit(
+  pixels: Float32Array,
+  { dtype, pixels: stored, voi }: Decoded,
+  rule: IntensityRule,
+  uint8: IntensityRule,
+): Float32Array {
+  if (voi && "voi" in rule) return clip(showAs(pixels, voi));
+  // A table is the maker's curve from detector to grey; Hounsfield windows and given ranges say themselves what to show.
+  if (voi && "table" in voi && "percentiles" in rule) return scaleIntensity(showAs(pixels, voi), rule);
   // A header may rescale 8 stored bits to Hounsfield units: then they are not shades of grey.
-  return areShades(decoded.pixels) ? intensity.uint8 : intensity[modality];
+  return scaleIntensity(pixels, dtype === "uint8" && areShades(stored) ? uint8 : rule);
 }
 
 /** A plain loop: `every` takes ten times as long, a third of reading a folder of pictures. */
@@ -161,11 +174,12 @@ export async function prepareAll(
 
 /**
  * What a reader need not read: of a video, frames that `pickFrames` would leave out (its rule is the reader's), and pixels
- * beyond eight times the size asked for, which ffmpeg then averages over areas.
+ * beyond eight times the size asked for, which ffmpeg then averages over areas; of several volumes in one DICOM file, all but
+ * the first.
  */
 function enoughFor({ size: { video } }: Preprocessing): ReadOptions {
   const [frames, height, width] = video;
-  return { video: { maxFrames: frames, size: 8 * Math.max(height, width) } };
+  return { video: { maxFrames: frames, size: 8 * Math.max(height, width) }, dicom: { volume: 0 } };
 }
 
 /** Reads and prepares one record; what cannot be read comes back with its reason. */
