@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -107,6 +107,31 @@ test("further columns are labels, and only those asked for when they are named",
   expect(openFolder(root, options).records[0].labels).toEqual({ class: "a", organ: "liver", site: "A" });
   const asked = openFolder(root, { ...options, labels: ["organ"] });
   expect(asked.records[0].labels).toEqual({ class: "a", organ: "liver" });
+});
+
+test("a row for a folder of several series stands for each of them, and a row may name one", async () => {
+  const volumes = fileURLToPath(new URL("./fixtures/dicomVolumes/", import.meta.url));
+  const csv = "path,modality,class,group\ntwo_series,ct,a,p1\nrepeated,ct,a,p2\ntilted_series,ct,b,p3\n";
+  const root = mkdtempSync(join(tmpdir(), "m3ret-folder-"));
+  cpSync(volumes, root, { recursive: true });
+  writeFileSync(join(root, "labels.csv"), csv);
+  const dataset = openFolder(root, options);
+  expect(dataset.records.map(({ id, kind, group, labels }) => [id, kind, group, labels.class])).toEqual([
+    ["repeated", "volume", "p2", "a"],
+    ["tilted_series", "volume", "p3", "b"],
+    ["two_series#1", "volume", "p1", "a"],
+    ["two_series#2", "volume", "p1", "a"],
+  ]);
+  expect(dataset.skipped).toEqual([{ path: "two_series", reason: "1 DICOM files beside its 2 series, of no volume" }]);
+  const read = await Promise.all(dataset.records.map((record) => dataset.read(record)));
+  expect(read.map(({ shape }) => shape)).toEqual([
+    [1, 3, 4, 5],
+    [1, 5, 4, 5],
+    [1, 3, 4, 5],
+    [1, 4, 6, 7],
+  ]);
+  writeFileSync(join(root, "labels.csv"), "path,modality,class,group\ntwo_series#2,ct,a,p1\n");
+  expect(openFolder(root, options).records.map(({ id }) => id)).toEqual(["two_series#2"]);
 });
 
 test("where the content says nothing, the kind is guessed from the name: folders and NIfTI are volumes, clips are videos", () => {

@@ -1,6 +1,6 @@
 /**
- * A folder of files with a `labels.csv` beside them: one row for each file, or for each folder that holds one DICOM
- * series, with the columns path, modality, class and group, and any further label columns.
+ * A folder of files with a `labels.csv` beside them: one row for each file, or for each folder that holds DICOM series, with the
+ * columns path, modality, class and group, and any further label columns.
  */
 import { existsSync } from "node:fs";
 import { isAbsolute, join, normalize } from "node:path";
@@ -11,6 +11,7 @@ import type { Decoded, Modality } from "../types.js";
 import type { DerivedLabel, SplitRule } from "./catalog.js";
 import { parseCsv } from "./csv.js";
 import type { DataRecord, Dataset, SkippedFile } from "./dataset.js";
+import { filesIn, isFolder, seriesAddress, splitSeries } from "./dicomSlices.js";
 import { likelyKind } from "./likelyKind.js";
 import { readFile, type ReadOptions } from "./read.js";
 import { splitGroups } from "./split.js";
@@ -43,7 +44,8 @@ interface Row {
 
 /**
  * Opens the folder: reads `labels.csv`, makes sure that every file it names is there, and splits by group and class.
- * No picture is decoded yet. Records are in the order of their paths; a record's id is its path. A file without a group
+ * No picture is decoded yet. A row that names a folder with several DICOM series stands for each that is a volume, `FOLDER#1`,
+ * `FOLDER#2`…, with the same labels; a row may name one of them by itself. Records are in the order of their paths; a record's id is its path. A file without a group
  * is a group of its own: nothing then says that two files are of the same patient, which the table should mention.
  *
  * Throws an `InputError` of one line where `labels.csv` is missing, lacks a column, or names an unknown modality, the
@@ -60,7 +62,7 @@ export function openFolder(root: string, options: FolderOptions): Dataset {
 
   const records: DataRecord[] = [];
   const skipped: SkippedFile[] = [];
-  for (const { path, modality, group, labels } of rows) {
+  for (const { path, modality, group, labels } of rows.flatMap((row) => eachSeries(root, row, skipped))) {
     const split = splitOf.get(group);
     if (split === undefined || (split === "train" && modality === UNSEEN_MODALITY && !options.ceiling)) {
       skipped.push({ path, reason: "MRI on the training side of the split: neither trained nor judged on" });
@@ -75,6 +77,19 @@ export function openFolder(root: string, options: FolderOptions): Dataset {
     root,
     read: readRecord(root),
   };
+}
+
+/** A row for each volume in its folder; single slices and copies beside them, such as scouts, are skipped and said. */
+function eachSeries(root: string, row: Row, skipped: SkippedFile[]): Row[] {
+  const folder = join(root, row.path);
+  if (!isFolder(folder)) return [row];
+  const series = splitSeries(filesIn(folder));
+  const volumes = series.filter(({ volume }) => volume);
+  if (volumes.length === 0 || series.length === 1) return [row];
+  const left = series.filter(({ volume }) => !volume).flatMap(({ paths }) => paths).length;
+  if (left > 0)
+    skipped.push({ path: row.path, reason: `${left} DICOM files beside its ${volumes.length} series, of no volume` });
+  return volumes.map((_, v) => ({ ...row, path: `${row.path}#${v + 1}` }));
 }
 
 /** Reads records of the folder `root`. */
@@ -115,7 +130,8 @@ function readRows(root: string, options: FolderOptions): Row[] {
       throw new InputError(`${file}:${line}: expected a path inside the folder, got "${path}"`);
     }
     if (rows.has(path)) throw new InputError(`${file}:${line}: ${path} is listed twice`);
-    if (!existsSync(join(root, path))) throw new InputError(`${file}:${line}: ${path}: no such file or folder`);
+    if (!existsSync(join(root, path)) && seriesAddress(join(root, path)) === null)
+      throw new InputError(`${file}:${line}: ${path}: no such file or folder`);
     const modality = MODALITIES.find((known) => known === value("modality"));
     if (modality === undefined) {
       throw new InputError(`${file}:${line}: expected one of ${MODALITIES.join(", ")}, got "${value("modality")}"`);

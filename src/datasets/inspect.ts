@@ -3,9 +3,9 @@ import { readdirSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import { systemError } from "../files.js";
 import { InputError, type Decoded, type Kind, type Modality, type Shape3 } from "../types.js";
-import { filesIn, isFolder, isOneSeries, sliceHeaders } from "./dicomSlices.js";
+import { filesIn, isFolder, splitSeries } from "./dicomSlices.js";
 import { headerBeside } from "./niftiPair.js";
-import { readFile } from "./read.js";
+import { readFile, type ReadOptions } from "./read.js";
 
 /** One row of `m3ret inspect --json`. */
 export type InspectedFile =
@@ -37,14 +37,14 @@ export interface Statistics {
 }
 
 /**
- * Describes files and folders, one row each, in the order given. A folder that directly holds two or more cross-sections of
- * one DICOM series is one row; any other folder is walked, files by name, then subfolders. What cannot be read is a
- * row with `ok: false` and one line of text; nothing is thrown.
+ * Describes files and folders, one row each, in the order given. A folder is walked, files by name, then subfolders; of the
+ * files directly in it, each DICOM series that is a volume is one row first: under the name of the folder, or, where it is
+ * not the only DICOM there, as `FOLDER#1`, `FOLDER#2`… What cannot be read is a row with `ok: false` and one line of text; nothing is thrown.
  *
  * Statistics are over all channels, in stored units after rescale, of finite values; `shape` is `[D, H, W]`.
  */
-export async function* inspect(paths: readonly string[]): AsyncGenerator<InspectedFile> {
-  for (const path of paths) yield* inspectPath(path, new Set());
+export async function* inspect(paths: readonly string[], options?: ReadOptions): AsyncGenerator<InspectedFile> {
+  for (const path of paths) yield* inspectPath(path, options, new Set());
 }
 
 /** Minimum, maximum, mean and population deviation in float64: of [1, 2, 3, 4] the mean is 2.5 and the deviation √1.25. */
@@ -69,9 +69,13 @@ export function statisticsOf(values: Float32Array): Statistics {
   return { min, max, mean, std: Math.sqrt(squares / finite), notFinite };
 }
 
-async function* inspectPath(path: string, above: ReadonlySet<string>): AsyncGenerator<InspectedFile> {
+async function* inspectPath(
+  path: string,
+  options: ReadOptions | undefined,
+  above: ReadonlySet<string>,
+): AsyncGenerator<InspectedFile> {
   if (!isFolder(path)) {
-    yield await inspectOne(path);
+    yield await inspectOne(path, options);
     return;
   }
   let files: string[];
@@ -90,20 +94,20 @@ async function* inspectPath(path: string, above: ReadonlySet<string>): AsyncGene
     return;
   }
   if (above.has(real)) return; // a link that leads back to a folder we are in
-  const slices = sliceHeaders(files);
-  if (isOneSeries(slices)) {
-    yield await inspectOne(path);
-    const inSeries = new Set(slices.map((slice) => slice.path));
-    files = files.filter((file) => !inSeries.has(file));
-  }
+  const series = splitSeries(files);
+  const volumes = series.filter(({ volume }) => volume);
+  const alone = series.length === 1;
+  for (let v = 0; v < volumes.length; v++) yield await inspectOne(alone ? path : `${path}#${v + 1}`, options);
+  const inVolumes = new Set(volumes.flatMap(({ paths }) => paths));
+  files = files.filter((file) => !inVolumes.has(file));
   files = files.filter((file) => headerBeside(file) === null); // the voxels of a pair are in the row of their header
-  for (const file of files) yield await inspectOne(file);
-  for (const folder of folders) yield* inspectPath(folder, new Set([...above, real]));
+  for (const file of files) yield await inspectOne(file, options);
+  for (const folder of folders) yield* inspectPath(folder, options, new Set([...above, real]));
 }
 
-async function inspectOne(path: string): Promise<InspectedFile> {
+async function inspectOne(path: string, options: ReadOptions | undefined): Promise<InspectedFile> {
   try {
-    return described(path, await readFile(path));
+    return described(path, await readFile(path, options));
   } catch (error) {
     return { path, ok: false, error: oneLine(path, error) };
   }

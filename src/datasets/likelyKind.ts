@@ -2,16 +2,18 @@
 import { statSync } from "node:fs";
 import { readBytes } from "../files.js";
 import type { Kind } from "../types.js";
+import { seriesAddress } from "./dicomSlices.js";
 import { tiffPages } from "./imageTiff.js";
 import { contentOf, readHead } from "./sniff.js";
 import { isVideoFormat } from "./video.js";
 
 /**
- * A folder or a NIfTI file is a volume, a video format is a video, a GIF or WebP file is one where it moves, a TIFF file of
+ * A folder, a series in one or a NIfTI file is a volume, a video format is a video, a GIF or WebP file is one where it moves, a TIFF file of
  * several pages is a volume. Everything else is taken for a picture: a DICOM file alone may still turn out to be an
  * ultrasound loop when it is read, and the reader knows better.
  */
 export function likelyKind(path: string): Kind {
+  if (seriesAddress(path) !== null) return "volume";
   if (statSync(path).isDirectory() || /\.(nii|nii\.gz|hdr|img|mgz)$/i.test(path)) return "volume";
   const head = readHead(path);
   const { format } = contentOf(head);
