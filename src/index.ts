@@ -2,6 +2,7 @@
 export * from "./types.js";
 export { Random } from "./random.js";
 export { displayProgress, terminalProgress, formatSeconds } from "./progress.js";
+export { holdInterrupt, untilInterrupted } from "./interrupt.js";
 
 // datasets
 export { entryOf, loadCatalog } from "./datasets/catalog.js";
@@ -39,8 +40,11 @@ export { decoderFor, mae, maeLoss } from "./trainers/mae.js";
 export type { Objective } from "./trainers/objective.js";
 export { pretrain, readLog } from "./trainers/pretrain.js";
 export { listSnapshots, snapshotSteps } from "./trainers/snapshots.js";
+export { loadMae, maeOf, reconstructSamples } from "./trainers/reconstruction.js";
 export {
   codingRate,
+  codingRateScales,
+  collapseState,
   collapseWarning,
   expansionLimits,
   headFor,
@@ -79,6 +83,7 @@ export { alignmentRows, alignmentTable, falseDiscovery, nullTable } from "./anal
 export type { AlignmentContestant, AlignmentRow } from "./analysis/alignmentTable.js";
 export { linearCka } from "./analysis/cka.js";
 export { contactSheet } from "./analysis/contactSheet.js";
+export { contactSheet, pictureOf } from "./analysis/contactSheet.js";
 export {
   barFigure,
   displayFigure,
@@ -89,6 +94,9 @@ export {
   saveFigure,
   umapFigure,
 } from "./analysis/figures.js";
+export { drawGallery, galleryRows } from "./analysis/gallery.js";
+export { liveTraining, watchTraining } from "./analysis/liveTraining.js";
+export { printFigure, savePrint } from "./analysis/printFigure.js";
 export { recallTable, toDataFrame, toMarkdown, toText } from "./analysis/tables.js";
 export { umap2d } from "./analysis/umap.js";
 export { fitWhitening, whiten } from "./analysis/whiten.js";

@@ -9,7 +9,7 @@ const src = fileURLToPath(new URL("../src", import.meta.url));
 /** Stations in the order in which data flows. `embeddings` is a file at the root, and a station all the same. */
 const STATIONS = ["datasets", "transforms", "encoder", "trainers", "embeddings", "retrieval", "analysis"];
 /** What anyone may import: nouns, chance, files, progress; and the engine, which knows no data. */
-const SHARED = ["types", "random", "files", "progress", "npz", "npy", "zip"];
+const SHARED = ["types", "random", "files", "progress", "interrupt", "npz", "npy", "zip"];
 /** What joins the stations, and may import all of them. */
 const FRONT = [
   "index",

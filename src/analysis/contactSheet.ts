@@ -1,7 +1,7 @@
 /** A contact sheet: many samples at a glance, in a grid with names, as one PNG. */
 import { createCanvas, type Canvas, type SKRSContext2D } from "@napi-rs/canvas";
 import type { DataRecord, Dataset } from "../datasets/dataset.js";
-import { InputError, type Decoded, type Modality } from "../types.js";
+import { InputError, type Decoded, type Kind, type Modality, type Shape4 } from "../types.js";
 
 export interface ContactSheetOptions {
   readonly title?: string;
@@ -165,7 +165,17 @@ export async function contactSheet(
   return canvas.encode("png");
 }
 
-function drawTile(pen: SKRSContext2D, decoded: Decoded, x: number, y: number, tile: number): void {
+/**
+ * A picture in [0, 1] (a view, a reconstruction, a prepared sample) as a decoded one of 8 bits, so that it is drawn with
+ * no window of its own: 0 black, 1 white.
+ */
+export function pictureOf(pixels: Float32Array, shape: Shape4, kind: Kind): Decoded {
+  const base = { modality: null, spacingMm: null, orientation: null, warnings: [] };
+  return { ...base, pixels: pixels.map((x) => 255 * x), shape, kind, dtype: "uint8" };
+}
+
+/** One picture in a square of the sheet. */
+export function drawTile(pen: SKRSContext2D, decoded: Decoded, x: number, y: number, tile: number): void {
   const window = displayWindow(decoded);
   const depth = decoded.shape[1];
   pen.save();

@@ -81,8 +81,15 @@ export async function closeRenderer(): Promise<void> {
 /** The SVG as PNG, `width` pixels wide: 1,500 is 300 dots per inch at a paper column of 5 inches. */
 export async function renderPng(svg: string, { width }: { width: number }): Promise<Uint8Array> {
   const { Resvg } = await import("@resvg/resvg-js");
-  const font = { loadSystemFonts: true, defaultFontFamily: "DejaVu Sans" };
-  return new Resvg(svg, { font, fitTo: { mode: "width", value: width }, background: "white" }).render().asPng();
+  return new Resvg(svg, { font: FONT, fitTo: { mode: "width", value: width }, background: "white" }).render().asPng();
+}
+
+const FONT = { loadSystemFonts: true, defaultFontFamily: "DejaVu Sans" };
+
+/** The same SVG with nothing but paths: text as outlines, styles as attributes. What simple readers of SVG understand. */
+export async function renderOutlines(svg: string): Promise<string> {
+  const { Resvg } = await import("@resvg/resvg-js");
+  return new Resvg(svg, { font: FONT }).toString();
 }
 
 /**

@@ -46,4 +46,6 @@ export interface Objective {
   schedule(step: number, steps: number): Schedule;
   /** One sentence when the terms of a batch look like trouble, otherwise null. */
   warning(terms: Readonly<Record<string, number>>, batch: Batch): string | null;
+  /** The two ends of the expansion term for a batch of b, where the method has one. */
+  limits?(b: number): { readonly ceiling: number; readonly collapse: number };
 }

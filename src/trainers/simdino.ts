@@ -90,14 +90,19 @@ export function shardSize(b: number, { shardRows }: CodingRateOptions): number {
  *
  *     agreement = mean over teacher views t, student views v ≠ t, samples of cos(teacher_t, student_v)
  *     expansion = γ mean over global views v of R((student_v + teacher_v) / 2)
- *     loss = −agreement − expansion          negative by design
+ *     loss = −w agreement − expansion        negative by design; w is 1 (`coeff` of the authors' code)
  *
  * The average with the teacher inside R is the authors' default (`expa_type` 1): it steadies the start.
  *
  * @param teacher [2, b, p]      unit rows, no gradient, global views
  * @param student [2 + l, b, p]  unit rows, the same global views first, then l local ones
  */
-export function simdinoLoss(teacher: tf.Tensor, student: tf.Tensor, options: CodingRateOptions): NamedTensors {
+export function simdinoLoss(
+  teacher: tf.Tensor,
+  student: tf.Tensor,
+  options: CodingRateOptions,
+  agreementWeight = 1,
+): NamedTensors {
   const [views, b, p] = student.shape as [number, number, number];
   const globals = tf.slice(student, [0, 0, 0], [2, b, p]);
   // Σ_v cos(t, v) over v ≠ t is the product with the sum of all views less the view itself.
@@ -109,7 +114,8 @@ export function simdinoLoss(teacher: tf.Tensor, student: tf.Tensor, options: Cod
   const m = shardSize(b, options);
   const joint = tf.mul(0.5, tf.add(globals, teacher));
   const expansion = tf.mul(gamma, codingRate(tf.reshape(joint, [(2 * b) / m, m, p]), scale));
-  return { loss: tf.neg(tf.add(agreement, expansion)), agreement, expansion };
+  const weighed = agreementWeight === 1 ? agreement : tf.mul(agreementWeight, agreement);
+  return { loss: tf.neg(tf.add(weighed, expansion)), agreement, expansion };
 }
 
 export interface HeadConfig {
@@ -147,21 +153,40 @@ export function project(head: NamedTensors, x: tf.Tensor): tf.Tensor {
   return unitRows(layer("fc3", gelu(layer("fc2", gelu(layer("fc1", x))))));
 }
 
+/** What the two terms of the loss say of the batch. */
+export interface CollapseState {
+  /** Where the expansion stands: 0 at collapse, 1 at its ceiling. */
+  readonly spread: number;
+  readonly state: "spread out" | "near collapse" | "collapsed";
+}
+
 /**
- * Reads the two terms of the loss as a doctor would. Collapse shows as agreement going to 1 while expansion falls to
- * its collapse value; the authors' issue 20 logged exactly that (1.0000 and 0.0109). Near-collapse in the first steps is
- * normal, so this warns and never stops.
+ * Reads the two terms of the loss as a doctor would. Collapse shows as agreement going to 1 while expansion falls to its
+ * collapse value; the authors' issue 20 logged exactly that (1.0000 and 0.0109). The thresholds are ours: "near collapse"
+ * from an agreement of 0.9 with a spread up to 0.15, "collapsed" above 0.995 with less than 0.01.
+ */
+export function collapseState(
+  { agreement, expansion }: { agreement: number; expansion: number },
+  { ceiling, collapse }: { ceiling: number; collapse: number },
+): CollapseState {
+  const spread = (expansion - collapse) / (ceiling - collapse);
+  if (agreement < 0.9 || spread > 0.15) return { spread, state: "spread out" };
+  return { spread, state: agreement > 0.995 && spread < 0.01 ? "collapsed" : "near collapse" };
+}
+
+/**
+ * `collapseState` as a warning. Near-collapse in the first steps is normal, so this warns and never stops.
  *
  * @returns a sentence, or null where all is well
  */
 export function collapseWarning(
-  { agreement, expansion }: { agreement: number; expansion: number },
-  { ceiling, collapse }: { ceiling: number; collapse: number },
+  terms: { agreement: number; expansion: number },
+  limits: { ceiling: number; collapse: number },
 ): string | null {
-  const spread = (expansion - collapse) / (ceiling - collapse);
+  const { agreement, expansion } = terms;
   if (!Number.isFinite(agreement + expansion)) return "the loss is not a number";
-  if (agreement < 0.9 || spread > 0.15) return null;
-  const state = agreement > 0.995 && spread < 0.01 ? "collapsed" : "near collapse";
+  const { spread, state } = collapseState(terms, limits);
+  if (state === "spread out") return null;
   const share = `${(100 * Math.max(0, spread)).toFixed(1)} % of the way from collapse to its ceiling`;
   return `${state}: agreement ${agreement.toFixed(3)}, expansion ${expansion.toFixed(4)}, ${share}`;
 }
@@ -171,6 +196,8 @@ export interface SimdinoOptions {
   readonly views: MultiCropSpec;
   readonly head?: HeadConfig;
   readonly codingRate?: CodingRateOptions;
+  /** What the agreement weighs against the expansion: the authors' `coeff`, 1. A large one provokes collapse. */
+  readonly agreementWeight?: number;
   readonly learningRate: number;
   /** The teacher's momentum at the start; it rises to 1 along a cosine. */
   readonly momentum?: number;
@@ -181,6 +208,7 @@ export interface SimdinoOptions {
 /** SimDINO for the training loop: AdamW, weight decay 0.04 → 0.4, gradients clipped at 3 (the authors' defaults). */
 export function simdino(options: SimdinoOptions): Objective {
   const { encoder, views, head = headFor(options.encoder), codingRate: rate = PUBLISHED_CODING_RATE } = options;
+  const limits = (b: number) => expansionLimits(shardSize(b, rate), head.out, rate);
   return {
     method: "simdino",
     encoder,
@@ -200,7 +228,7 @@ export function simdino(options: SimdinoOptions): Objective {
       const student = batch.locals
         ? tf.concat([see(params, "globals"), see(params, "locals")], 0)
         : see(params, "globals");
-      return simdinoLoss(see(teacher, "globals"), student, rate);
+      return simdinoLoss(see(teacher, "globals"), student, rate, options.agreementWeight);
     },
     schedule: (step, steps) => ({
       learningRate: warmupCosine(step, {
@@ -212,9 +240,8 @@ export function simdino(options: SimdinoOptions): Objective {
       weightDecay: cosine(step, steps, 0.04, 0.4),
       teacherMomentum: cosine(step, steps, options.momentum ?? 0.996, 1),
     }),
-    warning: ({ agreement, expansion }, batch) => {
-      const limits = expansionLimits(shardSize(batch.arrays.globals.shape[0] / 2, rate), head.out, rate);
-      return collapseWarning({ agreement, expansion }, limits);
-    },
+    warning: ({ agreement, expansion }, batch) =>
+      collapseWarning({ agreement, expansion }, limits(batch.arrays.globals.shape[0] / 2)),
+    limits,
   };
 }
