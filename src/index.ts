@@ -108,5 +108,12 @@ export { embedWithOnnx } from "./external.js";
 export { judge } from "./judge.js";
 export { EXPERIMENTS, encoderOf, objectiveOf, presetOf } from "./presets.js";
 export { reproduce } from "./reproduce.js";
-export { notebookSettings, openOrRun, runExperiment, runFolder } from "./run.js";
-export { crossModalHeatmap, crossModalMaps, mriTransfer, recallByModality } from "./story.js";
+export { hasRun, notebookSettings, openOrRun, runExperiment, runFolder } from "./run.js";
+export {
+  crossModalHeatmap,
+  crossModalMaps,
+  lossCurves,
+  mriTransfer,
+  pictureReader,
+  recallByModality,
+} from "./story.js";

@@ -4,13 +4,15 @@ import { cpus, totalmem } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { codeVersion, saveFigure } from "./analysis/figures.js";
+import { saveGallery } from "./analysis/gallery.js";
+import { COLUMN_WIDTHS, savePrint, type Column } from "./analysis/printFigure.js";
 import { claimsOf, type Claim } from "./claims.js";
 import { writeAtomic } from "./files.js";
 import { judge, type Judgement, type ResultRow, type Unasked } from "./judge.js";
 import { runNotebook } from "./notebookRunner.js";
 import { METHODS, presetOf } from "./presets.js";
 import { METHOD_NAMES, runExperiment, type ExperimentRun, type RunOptions } from "./run.js";
-import { storyFigures } from "./story.js";
+import { storyFigures, storyGalleries } from "./story.js";
 import { MODALITIES, type Modality, type OnProgress, type Split } from "./types.js";
 
 export interface ReproduceOptions extends RunOptions {
@@ -116,7 +118,16 @@ async function drawFigures(
   for (const [i, figure] of figures.entries()) {
     await saveFigure(figure, join(out, figure.name));
     names.push(...["svg", "png", "html", "json"].map((ending) => `${figure.name}.${ending}`));
+    for (const column of Object.keys(COLUMN_WIDTHS) as Column[]) {
+      const name = join("print", `${figure.name}-${column}`);
+      await savePrint(figure, join(out, name), column);
+      names.push(`${name}.svg`, `${name}.pdf`);
+    }
     onProgress?.({ label: "figures", done: i + 1, total: figures.length, note: figure.name });
+  }
+  for (const { name, ...gallery } of await storyGalleries(run)) {
+    saveGallery(gallery, join(out, name));
+    names.push(`${name}.png`, `${name}.json`);
   }
   return names;
 }
@@ -128,12 +139,13 @@ async function drawFigures(
  * @returns their names
  */
 export async function runNotebooks(options: RunOptions & { readonly out?: string }): Promise<string[]> {
-  const { preset, data, seed, runs, out, onProgress } = options;
+  const { preset, data, seed, runs, out, cacheDir, onProgress } = options;
   const env = {
     M3RET_PRESET: preset,
     M3RET_SEED: String(seed),
     M3RET_RUNS: resolve(runs ?? "runs"),
     ...(data === undefined ? {} : { M3RET_DATA: data }),
+    ...(cacheDir === undefined ? {} : { M3RET_CACHE: resolve(cacheDir) }),
   };
   const waiting = notebookPaths();
   const total = waiting.length;

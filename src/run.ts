@@ -16,6 +16,7 @@ import {
   type ExperimentData,
   type NamedEmbeddings,
 } from "./experiment.js";
+import { holdInterrupt } from "./interrupt.js";
 import { METHODS, presetOf } from "./presets.js";
 import { planBatches } from "./trainers/batches.js";
 import { readLog, type LogLine } from "./trainers/pretrain.js";
@@ -149,20 +150,57 @@ export function loadRunEmbeddings(options: RunOptions): NamedEmbeddings[] {
   });
 }
 
-/**
- * What a notebook runs on: preset `smoke`, seed 7 and the folder `runs` beside `notebooks`, unless M3RET_PRESET,
- * M3RET_DATA, M3RET_SEED or M3RET_RUNS say otherwise; `m3ret reproduce` sets them to its own run.
- */
-export function notebookSettings(): { preset: string; data: string; seed: number; runs: string } {
-  const { M3RET_PRESET: preset = "smoke", M3RET_DATA, M3RET_SEED = "7", M3RET_RUNS: runs = "../runs" } = process.env;
-  return { preset, data: M3RET_DATA ?? presetOf(preset).data, seed: Number(M3RET_SEED), runs };
+/** Whether a run of these options has been finished, so that it can be loaded. */
+export function hasRun(options: RunOptions): boolean {
+  return existsSync(join(runFolder(options), "embeddings"));
 }
 
-/** The embeddings of a finished run, or, where there is none, of one that is made now. `made` says which. */
+/** What a notebook runs on, and why. */
+export interface NotebookSettings {
+  readonly preset: string;
+  readonly data: string;
+  readonly seed: number;
+  readonly runs: string;
+  readonly cacheDir: string;
+  /** One sentence for the reader: which run is shown, and how another one is chosen. */
+  readonly why: string;
+}
+
+/**
+ * M3RET_PRESET, M3RET_DATA, M3RET_SEED, M3RET_RUNS and M3RET_CACHE where they are set (`m3ret reproduce` and `m3ret
+ * notebooks` set them to their own run). Without M3RET_PRESET: preset `default` where its run is saved in the folder `runs`
+ * beside `notebooks`, otherwise `smoke`, which a notebook can make on the spot. Seed 7 unless told.
+ */
+export function notebookSettings(): NotebookSettings {
+  const { M3RET_PRESET, M3RET_DATA, M3RET_SEED = "7", M3RET_RUNS: runs = "../runs", M3RET_CACHE } = process.env;
+  const cacheDir = M3RET_CACHE || join(runs, "..", ".cache");
+  const of = (preset: string, why: string): NotebookSettings => {
+    const data = M3RET_DATA ?? presetOf(preset).data;
+    return { preset, data, seed: Number(M3RET_SEED), runs, cacheDir, why };
+  };
+  if (M3RET_PRESET) return of(M3RET_PRESET, `preset ${M3RET_PRESET}, as M3RET_PRESET says`);
+  const reported = of("default", "preset default, whose run is saved");
+  if (hasRun(reported)) return reported;
+  return of(
+    "smoke",
+    "preset smoke, because no run of preset default is saved: every part runs, and its numbers mean nothing " +
+      "(npm run reproduce makes the run that counts; M3RET_PRESET chooses another preset)",
+  );
+}
+
+/**
+ * The embeddings of a finished run, or, where there is none, of one that is made now. `made` says which. An interrupt (■)
+ * stops the making after the step at hand; called again, it goes on from there.
+ */
 export async function openOrRun(
   options: RunOptions,
 ): Promise<{ embeddings: readonly NamedEmbeddings[]; made: boolean }> {
-  const folder = join(runFolder(options), "embeddings");
-  if (existsSync(folder)) return { embeddings: loadRunEmbeddings(options), made: false };
-  return { embeddings: (await runExperiment({ ...options, resume: true })).embeddings, made: true };
+  if (hasRun(options)) return { embeddings: loadRunEmbeddings(options), made: false };
+  const interrupt = holdInterrupt();
+  try {
+    const stopped = options.stopped ?? (() => interrupt.asked);
+    return { embeddings: (await runExperiment({ ...options, resume: true, stopped })).embeddings, made: true };
+  } finally {
+    interrupt.release();
+  }
 }

@@ -9,10 +9,11 @@ import {
   type LossCurve,
   type LossLevel,
 } from "./analysis/figures.js";
+import { drawGallery, galleryRows, type Gallery } from "./analysis/gallery.js";
 import { umap2d } from "./analysis/umap.js";
 import { PRIMARY } from "./claims.js";
 import { takeRows, type EmbeddingSet } from "./embeddings.js";
-import { fileStem, type NamedEmbeddings } from "./experiment.js";
+import { fileStem, type ExperimentData, type NamedEmbeddings } from "./experiment.js";
 import type { Answer, Judgement, ResultRow } from "./judge.js";
 import { presetOf, type Preset } from "./presets.js";
 import { Random } from "./random.js";
@@ -20,7 +21,7 @@ import { METHOD_NAMES, type ExperimentRun } from "./run.js";
 import type { LogLine } from "./trainers/pretrain.js";
 import type { Method } from "./trainers/objective.js";
 import { expansionLimits, HEAD_OUT, PUBLISHED_CODING_RATE, shardSize } from "./trainers/simdino.js";
-import { UNSEEN_MODALITY, type OnProgress } from "./types.js";
+import { InputError, MODALITIES, UNSEEN_MODALITY, type Decoded, type OnProgress } from "./types.js";
 
 /** What every figure says of itself. */
 interface About {
@@ -136,4 +137,43 @@ export function storyFigures(
   }
   if (judgement.mri.rows.some((row) => row.to === UNSEEN_MODALITY)) figures.push(mriTransfer(judgement.mri, about));
   return figures;
+}
+
+/** What a data set's pictures are read by: the id of a row of its embeddings. */
+export function pictureReader({ dataset }: ExperimentData): (id: string) => Promise<Decoded> {
+  const records = new Map(dataset.records.map((record) => [record.id, record]));
+  return (id) => {
+    const record = records.get(id);
+    if (!record) throw new InputError(`${dataset.name}: no record has the id ${id}`);
+    return dataset.read(record);
+  };
+}
+
+/**
+ * Retrieval as pictures for each method as it is judged: first queries, most confident misses, and from every modality into
+ * CT. A rule that no query follows gives no gallery.
+ */
+export async function storyGalleries(run: Pick<ExperimentRun, "data" | "seed" | "embeddings">) {
+  const { data, seed, embeddings } = run;
+  const { retrievalLabel, crossModalLabel = retrievalLabel } = data.entry;
+  const kinds = [
+    { stem: "first", label: retrievalLabel, rule: "first" },
+    { stem: "misses", label: retrievalLabel, rule: "confident misses" },
+    { stem: "into-ct", label: crossModalLabel, rule: "first", to: "ct" },
+  ] as const;
+  const drawn: (Gallery & { readonly name: string })[] = [];
+  for (const encoder of Object.values(PRIMARY)) {
+    const { set } = embeddings.find(({ name }) => name === encoder)!;
+    for (const { stem, ...options } of kinds) {
+      const modalities = MODALITIES.filter((m) => !("to" in options) || m !== options.to);
+      const rows = galleryRows(set, { ...options, modalities });
+      if (rows.length === 0) continue;
+      const about = { ...options, encoder, dataSet: data.name, seed };
+      drawn.push({
+        ...(await drawGallery(rows, pictureReader(data), about)),
+        name: `gallery-${fileStem(encoder)}-${stem}`,
+      });
+    }
+  }
+  return drawn;
 }

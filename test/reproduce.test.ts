@@ -140,10 +140,11 @@ describe("m3ret reproduce --preset smoke", () => {
 
   test("draws every figure that it lists, four times: svg that parses, png, html that needs no network, numbers", () => {
     const { figures } = first.results;
-    const names = [...new Set(figures.map((file) => file.replace(/\.\w+$/, "")))];
+    const drawn = figures.filter((file) => !/^(print|gallery)/.test(file));
+    const names = [...new Set(drawn.map((file) => file.replace(/\.\w+$/, "")))];
     expect(names).toEqual(expect.arrayContaining(["loss-mae", "loss-simdino", "recall-by-modality", "mri-transfer"]));
     expect(names.filter((name) => name.startsWith("umap-"))).toHaveLength(4);
-    expect(figures).toHaveLength(4 * names.length);
+    expect(drawn).toHaveLength(4 * names.length);
     for (const name of names) {
       const read = (ending: string) => readFileSync(join(first.out, `${name}.${ending}`));
       const svg = read("svg").toString("utf8");
@@ -155,6 +156,26 @@ describe("m3ret reproduce --preset smoke", () => {
       expect(html, name).toMatch(/^<!doctype html>/i);
       expect(html, name).not.toMatch(/<(script|link)[^>]+(src|href)="(https?:)?\/\//);
       expect(JSON.parse(read("json").toString("utf8")), name).toMatchObject({ seed: 7 });
+    }
+  });
+
+  test("sets every figure for one and for two columns of a paper, and draws what was retrieved", () => {
+    const { figures } = first.results;
+    const names = new Set(figures.filter((file) => file.endsWith(".html")).map((file) => file.slice(0, -5)));
+    for (const name of names) {
+      for (const [column, points] of Object.entries({ single: 252, double: 515.25 })) {
+        const pdf = readFileSync(join(first.out, "print", `${name}-${column}.pdf`), "latin1");
+        expect(pdf, name).toMatch(new RegExp(`/MediaBox \\[0 0 ${points} `));
+      }
+    }
+    const galleries = figures.filter((file) => /^gallery.*png$/.test(file));
+    expect(galleries.length).toBeGreaterThanOrEqual(4);
+    for (const png of galleries) {
+      const { caption, numbers } = JSON.parse(readFileSync(join(first.out, png.replace("png", "json")), "utf8"));
+      expect(caption).toMatch(/seed 7/);
+      expect(numbers.every(({ asked, got, hit }: Record<string, unknown>) => hit === (asked === got ? 1 : 0))).toBe(
+        true,
+      );
     }
   });
 

@@ -6,7 +6,7 @@ import { execFileSync } from "node:child_process";
 import { realpathSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { writeAtomic } from "../files.js";
-import type { Figure } from "./chartStyle.js";
+import type { Figure, NumberRow } from "./chartStyle.js";
 import { interactivePlot, renderHtml, renderPng, renderSvg, type PlotlySpec } from "./renderPlotly.js";
 
 export type { Figure, NumberRow, Source } from "./chartStyle.js";
@@ -60,10 +60,15 @@ export async function saveFigure(figure: Figure, path: string): Promise<SavedFig
   writeAtomic(saved.html, renderHtml(resizable(figure), figure));
 
   const { name, title, caption, dataSet, seed, numbers } = figure;
-  const head = JSON.stringify({ name, title, caption, dataSet, seed, ...codeVersion() }, null, 1);
-  const rows = numbers.map((row) => "  " + JSON.stringify(row)); // a row a line, so that a change reads as one
-  writeAtomic(saved.json, `${head.slice(0, -2)},\n "numbers": [\n${rows.join(",\n")}\n ]\n}\n`);
+  writeAtomic(saved.json, numbersFile({ name, title, caption, dataSet, seed }, numbers));
   return saved;
+}
+
+/** The JSON beside a figure: what it says of itself, the commit, and the numbers that drew it. */
+export function numbersFile(about: Readonly<Record<string, unknown>>, numbers: readonly NumberRow[]): string {
+  const head = JSON.stringify({ ...about, ...codeVersion() }, null, 1);
+  const rows = numbers.map((row) => "  " + JSON.stringify(row)); // a row a line, so that a change reads as one
+  return `${head.slice(0, -2)},\n "numbers": [\n${rows.join(",\n")}\n ]\n}\n`;
 }
 
 /** As wide as the page, a fifth taller than on paper. */

@@ -1,11 +1,13 @@
 /** Retrieval as pictures: a query and its nearest, hits and misses told apart by sign, frame and colour alike. */
 import { createCanvas, type SKRSContext2D } from "@napi-rs/canvas";
+import { writeAtomic } from "../files.js";
 import { selectRows, type EmbeddingSet } from "../embeddings.js";
 import { labelColumn } from "../retrieval/protocol.js";
 import { exactSearch } from "../retrieval/search.js";
 import { InputError, MODALITIES, type Decoded, type Modality } from "../types.js";
 import { count, type NumberRow, type Source } from "./chartStyle.js";
 import { drawTile } from "./contactSheet.js";
+import { numbersFile } from "./figures.js";
 import { MODALITY_LOOKS } from "./palette.js";
 
 /**
@@ -82,16 +84,21 @@ const RULES: Readonly<Record<GalleryRule, string>> = {
     "queries whose nearest item is wrong, by its lead in cosine over the nearest right one, largest first",
 };
 
-export interface Gallery {
+export interface Gallery extends Source {
   readonly png: Uint8Array;
   readonly caption: string;
   readonly numbers: readonly NumberRow[];
 }
 
+/** PATH.png, and PATH.json with the caption and the numbers behind every mark. */
+export function saveGallery({ png, caption, numbers, dataSet, seed }: Gallery, path: string): void {
+  writeAtomic(`${path}.png`, png);
+  writeAtomic(`${path}.json`, numbersFile({ caption, dataSet, seed }, numbers));
+}
+
 const HIT = "#009E73";
 const MISS = "#D55E00";
 const INK = "#222222";
-const QUIET = "#5F5F5F";
 const FONT = '"DejaVu Sans", Verdana, Arial, sans-serif';
 
 /**
@@ -152,7 +159,6 @@ export async function drawGallery(
       write(words, [x(m + 1) + tile / 2, y(r) + tile + 17], { colour: match.hit ? HIT : MISS, weight: 600 });
     }
   }
-  pen.fillStyle = QUIET;
   const hits = rows.reduce((sum, { matches }) => sum + matches.filter(({ hit }) => hit).length, 0);
   const shown = rows.reduce((sum, { matches }) => sum + matches.length, 0);
   const caption =
@@ -165,7 +171,7 @@ export async function drawGallery(
       return { from, to, query: id, asked, lead, rank: m + 1, found, got, cosine, hit: hit ? 1 : 0 };
     }),
   );
-  return { png: await canvas.encode("png"), caption, numbers };
+  return { png: await canvas.encode("png"), caption, numbers, dataSet, seed };
 }
 
 function frame(pen: SKRSContext2D, hit: boolean, x: number, y: number, tile: number): void {

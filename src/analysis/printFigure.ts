@@ -15,7 +15,7 @@ const PER_INCH = 96;
 export function printFigure(figure: Figure, column: Column): Figure {
   const width = Math.round((COLUMN_WIDTHS[column] * PER_INCH) / SCALE);
   const height = column === "single" ? figure.size.height : Math.round(figure.size.height * 1.1);
-  const { title: _, ...layout } = figure.layout; // a paper's figure has its caption for a title
+  const layout = { ...figure.layout, title: undefined }; // a paper's figure has its caption for a title
   // A narrow heatmap needs the room of its colour bar for the values in its cells.
   const data = column === "double" ? figure.data : figure.data.map((trace) => ({ ...trace, showscale: false }));
   return { ...figure, data, layout, size: { width, height } };

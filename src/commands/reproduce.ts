@@ -4,9 +4,11 @@ import { toText } from "../analysis/tables.js";
 import type { Claim } from "../claims.js";
 import { entryOf, loadCatalog } from "../datasets/catalog.js";
 import type { EngineName } from "../engine/engine.js";
+import { defaultCacheDir } from "../experiment.js";
 import { presetOf } from "../presets.js";
 import { reproduce, runNotebooks, type Reproduction } from "../reproduce.js";
-import { Stopped } from "../run.js";
+import { hasRun, runExperiment, runFolder, Stopped } from "../run.js";
+import type { OnProgress } from "../types.js";
 import {
   answer,
   chooseEngine,
@@ -49,8 +51,8 @@ export function addReproduce(m3ret: Command): void {
     .action(run);
   m3ret
     .command("notebooks")
-    .description("execute the notebooks through the tslab kernel, in place")
-    .option("--preset <NAME>", "smoke, default or paper", "smoke")
+    .description("execute the notebooks through the tslab kernel, in place; the run that they share is made first")
+    .option("--preset <NAME>", "smoke, default or paper", "default")
     .option("--data <NAME>", "an entry of datasets.yaml (default: the preset's)")
     .option("--out <DIR>", "write executed copies to DIR/notebooks, and leave the notebooks as they are")
     .option("--runs <DIR>", "where training runs and embeddings are kept", "runs")
@@ -72,8 +74,27 @@ async function executeNotebooks(options: NotebookArguments): Promise<void> {
   presetOf(options.preset);
   if (options.data !== undefined) entryOf(loadCatalog(), options.data);
   if (options.out !== undefined) requireFolder("--out", options.out);
-  const notebooks = await withProgress((onProgress) => runNotebooks({ ...options, onProgress }));
+  const shared = { ...options, cacheDir: defaultCacheDir() };
+  if (!hasRun(shared)) {
+    // One run, made here and seen here: notebooks that find none would each make their own.
+    process.stderr.write(`notebooks: no saved run in ${runFolder(shared)}, so it is made first\n`);
+    await interruptible((stopped, onProgress) => runExperiment({ ...shared, resume: true, onProgress, stopped }));
+  }
+  const notebooks = await withProgress((onProgress) => runNotebooks({ ...shared, onProgress }));
   answer(options.json, { notebooks, preset: options.preset }, () => notebooks.join("\n"));
+}
+
+/** Work with a progress bar that Ctrl-C stops between two steps. */
+function interruptible<T>(work: (stopped: () => boolean, onProgress: OnProgress) => Promise<T>): Promise<T> {
+  return stoppable((stopped) =>
+    withProgress(async (onProgress) => {
+      try {
+        return await work(stopped, onProgress);
+      } catch (error) {
+        throw error instanceof Stopped ? new Interrupted(error.message) : error;
+      }
+    }),
+  );
 }
 
 async function run(options: ReproduceArguments): Promise<void> {
@@ -82,14 +103,8 @@ async function run(options: ReproduceArguments): Promise<void> {
   requireFolder("--runs", options.runs);
   const { catalog: catalogFile, cache: cacheDir, ...rest } = options;
   const engine = await chooseEngine(options.engine);
-  const reproduction = await stoppable((stopped) =>
-    withProgress(async (onProgress) => {
-      try {
-        return await reproduce({ ...rest, engine, catalogFile, cacheDir, onProgress, stopped });
-      } catch (error) {
-        throw error instanceof Stopped ? new Interrupted(error.message) : error;
-      }
-    }),
+  const reproduction = await interruptible((stopped, onProgress) =>
+    reproduce({ ...rest, engine, catalogFile, cacheDir, onProgress, stopped }),
   );
   answer(options.json, reproduction.results, () => report(reproduction, options.out));
 }
