@@ -82,7 +82,6 @@ export {
 export { alignmentRows, alignmentTable, falseDiscovery, nullTable } from "./analysis/alignmentTable.js";
 export type { AlignmentContestant, AlignmentRow } from "./analysis/alignmentTable.js";
 export { linearCka } from "./analysis/cka.js";
-export { contactSheet } from "./analysis/contactSheet.js";
 export { contactSheet, pictureOf } from "./analysis/contactSheet.js";
 export {
   barFigure,

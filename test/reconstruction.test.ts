@@ -34,7 +34,7 @@ test("visible patches come back as they are, three quarters are hidden, and dept
     [3, 4, 16, 16],
   ]);
   for (const { original, visible, reconstructed, means } of done) {
-    const seen = Array.from(original, (x, i) => i).filter((i) => visible[i] === original[i]);
+    const seen = Array.from(original.keys()).filter((i) => visible[i] === original[i]);
     expect(seen.length / original.length).toBeCloseTo(0.25, 5);
     for (const i of seen) expect(reconstructed[i] === original[i] && means[i] === original[i]).toBe(true);
   }
