@@ -17,6 +17,8 @@ export const PRETRAIN_MODALITIES: readonly Modality[] = MODALITIES.filter((m) =>
 /** How the D axis is to be read: a single picture (D = 1), frames, or slices. */
 export type Kind = "image" | "video" | "volume";
 
+export const KINDS: readonly Kind[] = ["image", "video", "volume"];
+
 /** `[C, D, H, W]`. */
 export type Shape4 = readonly [channels: number, depth: number, height: number, width: number];
 

@@ -19,6 +19,8 @@ afterAll(() => opened.forEach((manifest) => manifest.close()));
 
 const row = (i: number): ManifestRow => ({
   modality: MODALITIES[i % 7 < 3 ? 0 : i % 7 < 4 ? 1 : i % 7 < 5 ? 2 : i % 7 < 6 ? 3 : 4],
+  kind: "image",
+  split: i % 10 < 8 ? "train" : i % 10 < 9 ? "gallery" : "query",
   path: `images_${String(i % 12).padStart(3, "0")}/images/${String(i).padStart(8, "0")}_000.png`,
   group: `set/patient ${Math.floor(i / 4)}`,
   labels: { finding: i % 3 === 0 ? "No Finding" : "Effusion|Infiltration", view: i % 2 === 0 ? "PA" : "AP" },
@@ -62,9 +64,14 @@ test(`a manifest of ${PAPER} rows gives its first batch within 5 s and 1 GB`, { 
   const megabytes = (process.memoryUsage().rss - before) / 2 ** 20;
   console.log(`first batch of ${PAPER} rows after ${seconds.toFixed(2)} s, ${megabytes.toFixed(0)} MiB more resident`);
   expect(manifest.length).toBe(PAPER);
-  expect(leftOut).toBe([...rows(PAPER)].filter(({ modality }) => modality === "mri").length);
+  const mri = [...rows(PAPER)].filter(({ modality }) => modality === "mri").length;
+  const judged = [...rows(PAPER)].filter(({ modality, split }) => modality !== "mri" && split !== "train").length;
+  expect(leftOut).toEqual({ mri, judged, withoutShare: 0 });
   expect(samples).toHaveLength(64);
-  for (const { modality } of samples) expect(modality).toBe(first.stratum);
+  for (const { modality, split } of samples) {
+    expect(`${modality} image`).toBe(first.stratum);
+    expect(split).toBe("train");
+  }
   expect(seconds).toBeLessThan(5);
   expect(process.memoryUsage().rss).toBeLessThan(2 ** 30);
 });
@@ -119,8 +126,15 @@ test("what is no manifest is refused with file and line", () => {
     "inside the folder",
   );
   expect(refusal(`${header}{"modality":"ct","path":"a"}\n`, lazily)).toContain("a group and labels");
-  writeFileSync(file, `${header}{"path":"a","group":"","labels":{},"modality":"ct"}\n`); // another order of keys
-  expect(openIt(file).row(0).modality).toBe("ct");
+  // Another order of keys, and a line that says neither kind nor side.
+  writeFileSync(file, `${header}{"path":"a.nii.gz","group":"","labels":{},"modality":"ct"}\n`);
+  expect(openIt(file).row(0)).toMatchObject({ modality: "ct", kind: "volume", split: "train" });
+  expect(refusal(`${header}{"modality":"ct","kind":"film","path":"a","group":"","labels":{}}\n`)).toContain(
+    "a kind of",
+  );
+  expect(refusal(`${header}{"modality":"ct","split":"val","path":"a","group":"","labels":{}}\n`)).toContain(
+    "a split of",
+  );
   expect(() => openManifest(join(folder, "nowhere"))).toThrow("no such file");
 });
 
@@ -192,13 +206,17 @@ test("shards are disjoint, complete, and equal to within one batch", () => {
   }
 });
 
-test("MRI is left out of what is trained on, and refused where it is asked for", () => {
+test("MRI is left out of what is trained on, and refused where it is asked for; so are gallery and query", () => {
   const file = join(folder, "mri.jsonl");
   writeManifest(file, "mri", folder, rows(70));
   const manifest = openIt(file);
   const { strata, leftOut } = strataOf(manifest);
-  expect(strata.map(({ name }) => name)).toEqual(["xray", "ultrasound", "endoscopy", "ct"]);
-  expect(leftOut).toBe(10);
+  expect(strata.map(({ name }) => name)).toEqual(["xray image", "ultrasound image", "endoscopy image", "ct image"]);
+  for (const { rows } of strata) for (const i of rows) expect(manifest.row(i).split).toBe("train");
+  expect(leftOut).toEqual({ mri: 10, judged: 12, withoutShare: 0 });
+  expect(strataOf(manifest, { ct: 1 }).leftOut.withoutShare).toBe(
+    48 - strataOf(manifest, { ct: 1 }).strata[0].rows.length,
+  );
   expect(() => strataOf(manifest, { ct: 1, mri: 1 })).toThrow("MRI never enters pretraining");
   const only = join(folder, "ct.jsonl");
   writeManifest(only, "only", folder, [{ ...row(0), modality: "ct" }]);
@@ -207,4 +225,35 @@ test("MRI is left out of what is trained on, and refused where it is asked for",
   writeSync(text, '{"manifest":1,"set":"x","root":"."}\n{"modality":"mri","path":"a","group":"","labels":{}}\n');
   closeSync(text);
   expect(() => strataOf(openIt(join(folder, "one.jsonl")))).toThrow("nothing to train on");
+});
+
+test("a batch has one kind: a modality's share is divided as its files are, or kind by kind as the recipe says", () => {
+  const file = join(folder, "kinds.jsonl");
+  const kinds = ["image", "image", "image", "video"] as const;
+  writeManifest(
+    file,
+    "kinds",
+    folder,
+    kinds.map((kind, i) => ({ ...row(i), kind, modality: "endoscopy", split: "train", path: String(i) })),
+  );
+  const shares = (of: Parameters<typeof strataOf>[1]) =>
+    strataOf(openIt(file), of).strata.map((s) => [s.name, s.share]);
+  expect(shares({ endoscopy: 20 })).toEqual([
+    ["endoscopy image", 15],
+    ["endoscopy video", 5],
+  ]);
+  expect(shares({ endoscopy: { image: 1, video: 3 } })).toEqual([
+    ["endoscopy image", 1],
+    ["endoscopy video", 3],
+  ]);
+  expect(shares({ endoscopy: { video: 3 } })).toEqual([["endoscopy video", 3]]);
+  expect(() => shares({ endoscopy: { volume: 1 } })).toThrow("a share of endoscopy volume, but no file of it");
+});
+
+test("manifests that were split with different seeds are not mixed: a patient would be on both sides", () => {
+  const [a, b] = [join(folder, "s7.jsonl"), join(folder, "s8.jsonl")];
+  writeManifest(a, "a", folder, rows(2), 7);
+  writeManifest(b, "b", folder, rows(2), 8);
+  expect(openIt(a).splitSeed).toBe(7);
+  expect(() => openIt(a, b)).toThrow("expected manifests split with one seed, got 7 and 8");
 });

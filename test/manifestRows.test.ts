@@ -31,12 +31,15 @@ test("a folder as ChestX-ray14 has it becomes rows with finding, view and patien
   const { folder, rows, left } = rowsOf("chestxray14", {
     "Data_Entry_2017_v2020.csv":
       "Image Index,Finding Labels,Follow-up #,Patient ID,View Position\n1_0.png,Mass|Nodule,0,1,PA\n2_0.png,No Finding,0,2,AP\n",
+    "train_val_list.txt": "1_0.png\n3_0.png\n",
+    "test_list.txt": "2_0.png\n",
     "images_001/images/1_0.png": "x",
     "images_002/images/2_0.png": "",
     "images_002/images/3_0.png": "x",
   });
   const labels = { region: "chest", finding: "Mass|Nodule", view: "PA" };
-  expect(rows).toEqual([{ modality: "xray", path: "images_001/images/1_0.png", group: "chestxray14/1", labels }]);
+  const facts = { modality: "xray", kind: "image", split: "train" };
+  expect(rows).toEqual([{ ...facts, path: "images_001/images/1_0.png", group: "chestxray14/1", labels }]);
   expect(left).toEqual([
     { path: "images_002/images/2_0.png", reason: "expected a picture, got an empty file" },
     { path: "images_002/images/3_0.png", reason: "not in the table Data_Entry_2017_v2020.csv" },
@@ -51,7 +54,8 @@ test("sets whose labels stand in the path, in a table with semicolons, or in two
   const mura = rowsOf("mura", { "MURA/train/XR_WRIST/patient00007/study1_positive/image1.png": "x" });
   expect(mura.rows[0]).toMatchObject({ group: "mura/patient00007", labels: { region: "hand", finding: "abnormal" } });
   const fetal = rowsOf("fetal-planes", {
-    "FETAL_PLANES_DB_data.csv": "Image_name;Patient_num;Plane;US_Machine\nPatient1_Plane1;1;Fetal brain;Voluson E6\n",
+    "FETAL_PLANES_DB_data.csv":
+      "Image_name;Patient_num;Plane;US_Machine;Train \nPatient1_Plane1;1;Fetal brain;Voluson E6;1\n",
     "Images/Patient1_Plane1.png": "x",
   });
   expect(fetal.rows[0]).toMatchObject({ group: "fetal-planes/1", labels: { region: "fetus", plane: "Fetal brain" } });

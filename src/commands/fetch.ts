@@ -23,7 +23,7 @@ export function addFetch(m3ret: Command): void {
     .command("fetch")
     .argument("<NAME>", "a public set of datasets.yaml (m3ret datasets lists them)")
     .description("download an open set, resumed and checked; or say what a person has to do for another")
-    .option("--to <FOLDER>", "where to (default: NAME in M3RET_DATA, or in ./data)")
+    .option("--to <FOLDER>", "where to (default: NAME in M3RET_PUBLIC, or in ./data)")
     .option("--check <FOLDER>", "download nothing; check that a folder has the layout of the set")
     .option("--jobs <N>", "files at a time", positiveInteger("jobs"), 3)
     .option("--accept-licence", "you have read the licence of the set and agree to it")

@@ -8,7 +8,7 @@ import { readBytes } from "../files.js";
 import { InputError, MODALITIES } from "../types.js";
 import type { Kind, Modality, Shape3, Split } from "../types.js";
 import { encoderEntry, FITS, locate, type EncoderEntry } from "./encoderEntry.js";
-import { publicSetSchema, type PublicSet } from "./publicSets.js";
+import { publicSetSchema, retrievalLabelOf, type PublicSet } from "./publicSets.js";
 import { MEDMNIST } from "./medmnistSets.js";
 
 /** How stored units become [0, 1]; `transforms/intensity.ts` gives each its formula. */
@@ -107,12 +107,21 @@ export interface MedmnistEntry extends EntryBase {
   readonly set?: string;
 }
 
-export type Entry = PhantomEntry | FolderEntry | MedmnistEntry;
+/** A set of the section `public`, seen as an entry: see `publicDataset.ts`. */
+export interface PublicEntry extends EntryBase {
+  readonly kind: "public";
+  readonly set: PublicSet;
+}
+
+/** An entry of the section `datasets`. */
+export type ListedEntry = PhantomEntry | FolderEntry | MedmnistEntry;
+
+export type Entry = ListedEntry | PublicEntry;
 
 export interface Catalog {
   /** The file it was read from. */
   readonly file: string;
-  readonly datasets: Readonly<Record<string, Entry>>;
+  readonly datasets: Readonly<Record<string, ListedEntry>>;
   /** Sets that others publish, to be fetched. */
   readonly public: Readonly<Record<string, PublicSet>>;
   readonly encoders: Readonly<Record<string, EncoderEntry>>;
@@ -141,6 +150,13 @@ const intensityRule = z
 const robust = { percentiles: [0.5, 99.5] as [number, number] };
 const size3 = z.tuple([positive, positive, positive]);
 
+/** [D, H, W] for each kind. */
+export const sizes = z.strictObject({
+  image: size3.refine(([depth]) => depth === 1, "an image has depth 1"),
+  video: size3,
+  volume: size3,
+});
+
 const preprocessing = z.strictObject({
   intensity: z
     .strictObject({
@@ -152,13 +168,7 @@ const preprocessing = z.strictObject({
       uint8: intensityRule.prefault({ range: [0, 255] }),
     })
     .prefault({}),
-  size: z
-    .strictObject({
-      image: size3.refine(([depth]) => depth === 1, "an image has depth 1"),
-      video: size3,
-      volume: size3,
-    })
-    .prefault({ image: [1, 64, 64], video: [16, 64, 64], volume: [16, 64, 64] }),
+  size: sizes.prefault({ image: [1, 64, 64], video: [16, 64, 64], volume: [16, 64, 64] }),
   fit: z.enum(FITS).default("pad"),
   orientation: z
     .string()
@@ -296,11 +306,26 @@ function firstIssue(error: z.ZodError): string {
   return `${where}${message.split("\n")[0]}${more}`;
 }
 
-/** The entry of that name. Throws `unknown data set "x"; datasets.yaml has: …`. */
+/** The entry of that name, public sets among them. Throws `unknown data set "x"; datasets.yaml has: …`. */
 export function entryOf(catalog: Catalog, name: string): Entry {
   if (Object.hasOwn(catalog.datasets, name)) return catalog.datasets[name];
+  if (Object.hasOwn(catalog.public, name)) return publicEntry(catalog.public[name]);
   const known = Object.keys(catalog.datasets).join(", ");
-  throw new InputError(`unknown data set "${name}"; ${basename(catalog.file)} has: ${known}`);
+  const others = Object.keys(catalog.public).length;
+  const more = others > 0 ? ` and ${others} public sets (m3ret datasets lists them)` : "";
+  throw new InputError(`unknown data set "${name}"; ${basename(catalog.file)} has: ${known}${more}`);
+}
+
+/** A public set with what the entries of `datasets` have: labels, and what they are judged by. */
+function publicEntry(set: PublicSet): PublicEntry {
+  const { title, home, licence, modalities, preprocessing } = set;
+  return {
+    ...{ kind: "public", set, title, source: home, licence, modalities, preprocessing },
+    group: set.patient ?? "not published: each file counts as its own",
+    labels: { ...set.labels, ...(set.region === "several" ? {} : { region: "part of the body" }) },
+    retrievalLabel: retrievalLabelOf(set),
+    ...("region" in (set.records?.labels ?? {}) || set.region !== "several" ? { crossModalLabel: "region" } : {}),
+  };
 }
 
 /**

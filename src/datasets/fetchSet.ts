@@ -5,7 +5,7 @@ import { readBytes, systemError, writeAtomic } from "../files.js";
 import { InputError, type OnProgress } from "../types.js";
 import { unpack } from "./archive.js";
 import { checksums, difference, fetchFile, type FetchedFile, type FetchFileOptions } from "./fetchFile.js";
-import { missingFrom, type PublicSet, type RemoteFile } from "./publicSets.js";
+import { missingFrom, whatToDo, type PublicSet, type RemoteFile } from "./publicSets.js";
 
 export const LOCK = "datasets.lock.json";
 
@@ -40,12 +40,6 @@ export function nameOf({ name, url }: RemoteFile): string {
   if (!/^[\w+-][\w.+-]*$/.test(last))
     throw new InputError(`${url}: has no name for a file; say it with name: in the catalogue`);
   return last;
-}
-
-/** What a person has to do for a set that cannot be downloaded. */
-export function whatToDo(name: string, set: PublicSet): string {
-  const after = `then check it with m3ret fetch ${name} --check FOLDER`;
-  return `${name}: access is ${set.access}, licence: ${set.licence}; ${set.home}: ${set.steps ?? "see there"}, ${after}`;
 }
 
 /**

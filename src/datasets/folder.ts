@@ -34,6 +34,9 @@ export interface FolderOptions {
   readonly ceiling?: true;
 }
 
+/** Why MRI of a patient who is trained on is left out. */
+export const UNSEEN_IN_TRAIN = "MRI on the training side of the split: neither trained nor judged on";
+
 /** One row of labels.csv that may become a record. */
 interface Row {
   readonly path: string;
@@ -65,7 +68,7 @@ export function openFolder(root: string, options: FolderOptions): Dataset {
   for (const { path, modality, group, labels } of rows.flatMap((row) => eachSeries(root, row, skipped))) {
     const split = splitOf.get(group);
     if (split === undefined || (split === "train" && modality === UNSEEN_MODALITY && !options.ceiling)) {
-      skipped.push({ path, reason: "MRI on the training side of the split: neither trained nor judged on" });
+      skipped.push({ path, reason: UNSEEN_IN_TRAIN });
       continue;
     }
     records.push({ id: path, modality, kind: likelyKind(join(root, path)), group, split, labels });

@@ -14,7 +14,7 @@ import { isVideoFormat } from "./video.js";
  */
 export function likelyKind(path: string): Kind {
   if (seriesAddress(path) !== null) return "volume";
-  if (statSync(path).isDirectory() || /\.(nii|nii\.gz|hdr|img|mgz)$/i.test(path)) return "volume";
+  if (statSync(path).isDirectory() || VOLUME_NAME.test(path)) return "volume";
   const head = readHead(path);
   const { format } = contentOf(head);
   if (format === "nifti") return "volume";
@@ -25,6 +25,13 @@ export function likelyKind(path: string): Kind {
   return isVideoFormat(format) ? "video" : "image";
 }
 
+/** What a name says, without a look at the file: a name that says nothing is a picture's. */
+export function kindOfName(path: string): Kind {
+  if (VOLUME_NAME.test(path)) return "volume";
+  return VIDEO_NAME.test(path) ? "video" : "image";
+}
+
+const VOLUME_NAME = /\.(nii|nii\.gz|hdr|img|mgz)$/i;
 const VIDEO_NAME = /\.(mp4|m4v|mov|avi|mpe?g|ts|mkv|webm|gif|wmv)$/i;
 
 /** A second image descriptor (0x2c), past the blocks before it: GIF89a specification, section 20. */

@@ -1,60 +1,152 @@
 /** From a folder and the rules of its catalogue entry to rows of a manifest; what cannot become a row goes to quarantine. */
 import { statSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { readBytes, writeAtomic } from "../files.js";
-import { InputError, MODALITIES } from "../types.js";
+import { Random } from "../random.js";
+import { InputError, MODALITIES, UNSEEN_MODALITY, type OnProgress } from "../types.js";
 import { parseCsv } from "./csv.js";
 import type { SkippedFile } from "./dataset.js";
+import { UNSEEN_IN_TRAIN } from "./folder.js";
+import { likelyKind } from "./likelyKind.js";
 import type { ManifestRow } from "./manifest.js";
-import type { PublicSet, RecordRules, ValueRule } from "./publicSets.js";
+import {
+  OFFICIAL,
+  retrievalLabelOf,
+  type Official,
+  type PublicSet,
+  type RecordRules,
+  type ValueRule,
+} from "./publicSets.js";
+import { splitPublic } from "./publicSplit.js";
 import { globToRegExp, walk } from "./walk.js";
 
 /** Why a value is missing: the file goes to quarantine with it. */
 class NoValue extends Error {}
 
+export interface RowOptions {
+  /** Of the split, where the publisher has none. */
+  readonly seed?: number;
+  readonly onProgress?: OnProgress;
+}
+
+/** A row before its side is known. */
+type Found = Omit<ManifestRow, "split"> & { readonly official: Official | null };
+
+/** The seed of splits unless another is asked for: as in datasets.yaml. */
+export const SPLIT_SEED = 7;
+
 /**
- * Rows of the files of a set, in the order of their paths. A file that is empty, that the table lacks, or whose modality
- * no rule gives is told to `quarantine`, and the others go on.
+ * Rows of the files of a set, in the order of their paths, each with its side of the split (`splitPublic`). A file that is
+ * empty, that the table lacks, or whose modality no rule gives is told to `quarantine`, and the others go on; so is MRI of
+ * a patient who is trained on. Nothing is decoded.
  *
  * @throws InputError where the entry has no rules, the table is missing or lacks a column, or no file matches
  */
-export function* manifestRows(
+export function manifestRows(
   name: string,
   set: PublicSet,
   folder: string,
   quarantine: (file: SkippedFile) => void,
-): Generator<ManifestRow> {
+  { seed = SPLIT_SEED, onProgress }: RowOptions = {},
+): ManifestRow[] {
   const { records } = set;
   if (records === undefined) throw new InputError(`${name}: the catalogue has no rules for its files (records:)`);
-  const wanted = records.files.map(globToRegExp);
-  const unwanted = (records.exclude ?? []).map(globToRegExp);
   const lookUp = tableOf(records, folder);
+  const officialOf = officialSplit(records, folder);
+  const found: Found[] = [];
   let matched = 0;
-  for (const path of walk(folder)) {
-    if (!wanted.some((pattern) => pattern.test(path)) || unwanted.some((pattern) => pattern.test(path))) continue;
+  for (const path of matching(records, folder)) {
     matched++;
+    if (matched % 1000 === 0) onProgress?.({ label: `listing ${name}`, done: matched, total: matched });
     try {
-      if (statSync(join(folder, path)).size === 0) throw new NoValue("expected a picture, got an empty file");
-      const columns = lookUp(path);
-      const value = (what: string, rule: ValueRule) => valueOf(what, rule, path, columns);
-      const said = records.modality ? value("modality", records.modality) : set.modalities[0];
-      const modality = MODALITIES.find((known) => known === said);
-      if (modality === undefined)
-        throw new NoValue(`expected one of ${MODALITIES.join(", ")} as modality, got "${said}"`);
-      const patient = records.group ? value("group", records.group) : "";
-      const labels = Object.entries(records.labels).map(([column, rule]) => [column, value(column, rule)]);
-      const region: Record<string, string> = set.region === "several" ? {} : { region: set.region };
-      // The set's name stands before the patient's: number 7 of two sets are two people.
-      yield {
-        ...{ modality, path, group: patient === "" ? "" : `${name}/${patient}` },
-        labels: { ...region, ...(Object.fromEntries(labels) as Record<string, string>) },
-      };
+      found.push(rowOf(name, set, records, folder, path, lookUp(path), officialOf));
     } catch (error) {
-      if (!(error instanceof NoValue)) throw error;
+      if (!(error instanceof NoValue || error instanceof InputError)) throw error;
       quarantine({ path, reason: error.message });
     }
   }
   if (matched === 0) throw new InputError(`${folder}: expected files as ${records.files.join(", ")}, found none`);
+
+  const judged = retrievalLabelOf(set);
+  const facts = found.map(({ path, group, modality, labels, official }) => ({
+    ...{ group: group || path, modality, official },
+    label: labels[judged] ?? "",
+  }));
+  const sideOf = splitPublic(facts, new Random(seed).fork(`split ${name}`));
+  const rows: ManifestRow[] = [];
+  found.forEach(({ modality, kind, path, group, labels }, i) => {
+    const split = sideOf.get(facts[i].group)!;
+    if (split === "train" && modality === UNSEEN_MODALITY) quarantine({ path, reason: UNSEEN_IN_TRAIN });
+    else rows.push({ modality, kind, split, path, group, labels });
+  });
+  return rows;
+}
+
+/** Paths of files that the rules want; where a folder is one row, of folders. */
+function* matching(records: RecordRules, folder: string): Generator<string> {
+  const wanted = records.files.map(globToRegExp);
+  const unwanted = (records.exclude ?? []).map(globToRegExp);
+  const series = new Set<string>();
+  for (const path of walk(folder)) {
+    if (!wanted.some((pattern) => pattern.test(path)) || unwanted.some((pattern) => pattern.test(path))) continue;
+    if (!records.series) yield path;
+    else if (!series.has(dirname(path))) {
+      series.add(dirname(path));
+      yield dirname(path);
+    }
+  }
+}
+
+function rowOf(
+  name: string,
+  set: PublicSet,
+  records: RecordRules,
+  folder: string,
+  path: string,
+  columns: ReadonlyMap<string, string>,
+  officialOf: (path: string, columns: ReadonlyMap<string, string>) => Official | null,
+): Found {
+  const file = join(folder, path);
+  if (!records.series && statSync(file).size === 0) throw new NoValue("expected a picture, got an empty file");
+  const value = (what: string, rule: ValueRule) => valueOf(what, rule, path, columns);
+  const said = records.modality ? value("modality", records.modality) : set.modalities[0];
+  const modality = MODALITIES.find((known) => known === said);
+  if (modality === undefined) throw new NoValue(`expected one of ${MODALITIES.join(", ")} as modality, got "${said}"`);
+  const patient = records.group ? value("group", records.group) : "";
+  const labels = Object.entries(records.labels).map(([column, rule]) => [column, value(column, rule)]);
+  const region: Record<string, string> = set.region === "several" ? {} : { region: set.region };
+  // A still picture's name says what it is; a look at the first bytes of a million of them would take hours on a network.
+  const kind = /\.(png|jpe?g|bmp)$/i.test(path) ? "image" : likelyKind(file);
+  // The set's name stands before the patient's: number 7 of two sets are two people.
+  return {
+    ...{ modality, kind, path, group: patient === "" ? "" : `${name}/${patient}` },
+    labels: { ...region, ...(Object.fromEntries(labels) as Record<string, string>) },
+    official: officialOf(path, columns),
+  };
+}
+
+/** What the publisher's split says of a file. */
+function officialSplit(
+  { split, splitLists }: RecordRules,
+  folder: string,
+): (path: string, columns: ReadonlyMap<string, string>) => Official | null {
+  const official = (said: string | undefined) => OFFICIAL.find((side) => side === said) ?? null;
+  if (split !== undefined) return (path, columns) => official(valueOf("split", split, path, columns));
+  if (splitLists === undefined) return () => null;
+  const sides = new Map<string, Official>();
+  for (const [side, pattern] of Object.entries(splitLists) as [Official, string][]) {
+    const file = firstMatch(folder, pattern);
+    if (file === undefined) throw new InputError(`${folder}: expected a list ${pattern}, found none`);
+    const lines = Buffer.from(readBytes(join(folder, file))).toString("utf8");
+    for (const line of lines.split("\n")) if (line.trim() !== "") sides.set(stem(line), side);
+  }
+  return (path) => sides.get(stem(path)) ?? null;
+}
+
+function firstMatch(folder: string, glob: string): string | undefined {
+  const pattern = globToRegExp(glob);
+  for (const path of walk(folder)) if (pattern.test(path)) return path;
+  return undefined;
 }
 
 /** A label that a path does not have is ""; a modality or a column that is not there is a reason for quarantine. */
@@ -71,20 +163,14 @@ function valueOf(what: string, rule: ValueRule, path: string, columns: ReadonlyM
 function tableOf(records: RecordRules, folder: string): (path: string) => ReadonlyMap<string, string> {
   const { table } = records;
   if (table === undefined) return () => new Map();
-  const pattern = globToRegExp(table.file);
-  let file: string | undefined;
-  for (const path of walk(folder)) {
-    if (!pattern.test(path)) continue;
-    file = path;
-    break;
-  }
+  const file = firstMatch(folder, table.file);
   if (file === undefined) throw new InputError(`${folder}: expected a table ${table.file}, found none`);
   const text = Buffer.from(readBytes(join(folder, file))).toString("utf8");
   // Some publishers write CSV with semicolons: a header without any comma says so.
   const line = text.slice(0, text.indexOf("\n"));
   const [header, ...rows] = parseCsv(!line.includes(",") && line.includes(";") ? text.replaceAll(";", ",") : text);
   const names = header.fields.map((name) => name.trim());
-  const rules = [...Object.values(records.labels), records.group, records.modality];
+  const rules = [...Object.values(records.labels), records.group, records.modality, records.split];
   for (const column of [table.key, ...rules.map((rule) => rule?.column)]) {
     if (column !== undefined && !names.includes(column)) {
       throw new InputError(`${join(folder, file)}: expected a column "${column}", got ${names.join(", ")}`);
@@ -93,7 +179,7 @@ function tableOf(records: RecordRules, folder: string): (path: string) => Readon
   const key = names.indexOf(table.key);
   const byKey = new Map(rows.map(({ fields }) => [stem(fields[key] ?? ""), fields]));
   return (path) => {
-    const fields = byKey.get(stem(path));
+    const fields = byKey.get(table.match === undefined ? stem(path) : (new RegExp(table.match).exec(path)?.[1] ?? ""));
     if (fields === undefined) throw new NoValue(`not in the table ${file}`);
     return new Map(names.map((name, i) => [name, (fields[i] ?? "").trim()]));
   };

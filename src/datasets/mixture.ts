@@ -3,7 +3,16 @@
  * on exactly where it stopped, and any number of workers divide the work without talking to each other.
  */
 import { Random } from "../random.js";
-import { InputError, MODALITIES, UNSEEN_MODALITY, assertPretrainable, type Modality } from "../types.js";
+import {
+  InputError,
+  KINDS,
+  MODALITIES,
+  SPLITS,
+  UNSEEN_MODALITY,
+  assertPretrainable,
+  type Kind,
+  type Modality,
+} from "../types.js";
 import type { Manifest } from "./manifest.js";
 import { permutation } from "./permutation.js";
 import { share } from "./split.js";
@@ -16,7 +25,7 @@ export interface Stratum {
 }
 
 export interface MixtureOptions {
-  readonly seed: number;
+  readonly seed: number | string;
   readonly batchSize: number;
   /** Batches of an epoch where strata have shares. Default: as many as all rows fill. */
   readonly batches?: number;
@@ -49,36 +58,73 @@ export interface Mixture {
   /** Of each stratum: batches an epoch, and how often a row of it is seen in one, on average. */
   readonly plan: readonly { name: string; rows: number; batches: number; rounds: number }[];
   at(state: MixtureState): MixtureBatch;
+  /** The state before the batch of a step, counted through all epochs. */
+  stateAt(step: number): MixtureState;
   /** From a state on, epoch after epoch, without end. */
   from(state: MixtureState, shard?: Shard): Generator<MixtureBatch, never>;
 }
 
+/** Part of the batches for a modality, in any unit; or for each kind of its files, such as pictures and videos of endoscopy. */
+export type Shares = Readonly<Partial<Record<Modality, number | Readonly<Partial<Record<Kind, number>>>>>>;
+
+export interface Strata {
+  readonly strata: Stratum[];
+  /** Rows that are not drawn from: MRI, the other sides of the split, and what has no share. */
+  readonly leftOut: { readonly mri: number; readonly judged: number; readonly withoutShare: number };
+}
+
 /**
- * Strata of what may enter pretraining, in the order of `MODALITIES`; MRI is counted and left out.
+ * Strata of what may enter pretraining: the rows of `train`, one stratum for each modality and kind ("endoscopy video"),
+ * because a batch holds one shape. A share given to a modality is divided between its kinds as its rows are.
  *
- * @param shares part of the batches for each modality, in any unit; modalities that it lacks are not drawn
- * @throws InputError where MRI is given a share, or a modality with a share has no rows
+ * @throws InputError where MRI is given a share, or what has a share has no rows to train on
  */
-export function strataOf(
-  manifest: Manifest,
-  shares?: Readonly<Partial<Record<Modality, number>>>,
-): { strata: Stratum[]; leftOut: number } {
+export function strataOf(manifest: Manifest, shares?: Shares): Strata {
+  const { modalityOf, kindOf, splitOf, length } = manifest;
   for (const modality of Object.keys(shares ?? {}) as Modality[]) assertPretrainable(modality);
-  const counts = new Uint32Array(MODALITIES.length);
-  for (const code of manifest.modalityOf) counts[code]++;
-  const wanted = MODALITIES.map((m) => m !== UNSEEN_MODALITY && (shares === undefined || (shares[m] ?? 0) > 0));
-  const rows = MODALITIES.map((_, code) => new Uint32Array(wanted[code] ? counts[code] : 0));
-  const filled = new Uint32Array(MODALITIES.length);
-  manifest.modalityOf.forEach((code, row) => {
-    if (wanted[code]) rows[code][filled[code]++] = row;
+  const where = manifest.sets.join(", ");
+  const train = SPLITS.indexOf("train");
+  const mri = MODALITIES.indexOf(UNSEEN_MODALITY);
+  const codes = MODALITIES.length * KINDS.length;
+  const counts = new Uint32Array(codes);
+  const leftOut = { mri: 0, judged: 0, withoutShare: 0 };
+  for (let row = 0; row < length; row++) {
+    if (modalityOf[row] === mri) leftOut.mri++;
+    else if (splitOf[row] !== train) leftOut.judged++;
+    else counts[modalityOf[row] * KINDS.length + kindOf[row]]++;
+  }
+
+  const strata: { name: string; rows: Uint32Array; share?: number }[] = [];
+  const stratumOf = new Int32Array(codes).fill(-1);
+  MODALITIES.forEach((modality, m) => {
+    if (m === mri) return;
+    const share = shares?.[modality];
+    const ofKinds = counts.subarray(m * KINDS.length, (m + 1) * KINDS.length);
+    const total = ofKinds.reduce((sum, count) => sum + count, 0);
+    if (typeof share === "number" && total === 0) {
+      throw new InputError(`${where}: a share of ${modality}, but no file of it to train on`);
+    }
+    KINDS.forEach((kind, k) => {
+      const part = typeof share === "number" ? (share * ofKinds[k]) / total : share?.[kind];
+      if (typeof share === "object" && part !== undefined && ofKinds[k] === 0) {
+        throw new InputError(`${where}: a share of ${modality} ${kind}, but no file of it to train on`);
+      }
+      if (ofKinds[k] === 0) return;
+      if (shares !== undefined && part === undefined) leftOut.withoutShare += ofKinds[k];
+      else {
+        stratumOf[m * KINDS.length + k] = strata.length;
+        strata.push({ name: `${modality} ${kind}`, rows: new Uint32Array(ofKinds[k]), share: part });
+      }
+    });
   });
-  const empty = MODALITIES.find((_, code) => shares !== undefined && wanted[code] && counts[code] === 0);
-  if (empty !== undefined) throw new InputError(`${manifest.sets.join(", ")}: a share of ${empty}, but no file of it`);
-  const strata = MODALITIES.flatMap((name, code) =>
-    rows[code].length > 0 ? [{ name, rows: rows[code], share: shares?.[name] }] : [],
-  );
-  if (strata.length === 0) throw new InputError(`${manifest.sets.join(", ")}: nothing to train on (MRI never is)`);
-  return { strata, leftOut: manifest.length - strata.reduce((sum, stratum) => sum + stratum.rows.length, 0) };
+  if (strata.length === 0) throw new InputError(`${where}: nothing to train on (MRI never is, nor gallery and query)`);
+  const filled = new Uint32Array(strata.length);
+  for (let row = 0; row < length; row++) {
+    if (modalityOf[row] === mri || splitOf[row] !== train) continue;
+    const s = stratumOf[modalityOf[row] * KINDS.length + kindOf[row]];
+    if (s >= 0) strata[s].rows[filled[s]++] = row;
+  }
+  return { strata, leftOut };
 }
 
 /**
@@ -138,5 +184,6 @@ export function mixture(strata: readonly Stratum[], options: MixtureOptions): Mi
     ...{ name, rows: rows.length, batches: counts[s] },
     rounds: weighted ? (counts[s] * batchSize) / rows.length : 1,
   }));
-  return { batches, plan, at, from };
+  const stateAt = (step: number) => ({ epoch: Math.floor(step / batches), position: step % batches });
+  return { batches, plan, at, stateAt, from };
 }

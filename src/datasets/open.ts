@@ -8,6 +8,7 @@ import type { Dataset } from "./dataset.js";
 import { openFolder } from "./folder.js";
 import { openMedmnist } from "./medmnist.js";
 import { openPhantom } from "./phantom.js";
+import { openPublic } from "./publicDataset.js";
 
 export interface OpenOptions {
   readonly catalog: Catalog;
@@ -30,7 +31,7 @@ export interface OpenOptions {
 export type OpenDataset = Dataset & { readonly entry: Entry };
 
 /**
- * Opens a data set by its name in the catalogue. A folder with a `labels.csv` that has no entry can be opened by its
+ * Opens a data set by its name in the catalogue, public sets that are on this machine among them. A folder with a `labels.csv` that has no entry can be opened by its
  * path, with the defaults of the catalogue's format.
  *
  * Throws an `InputError` where the name is unknown, or where the folder of an entry is absent, saying how to set it.
@@ -59,6 +60,8 @@ async function opened(name: string, entry: Entry, options: OpenOptions): Promise
       return folder(name, entry, options);
     case "medmnist":
       return medmnist(name, entry, options);
+    case "public":
+      return openPublic(name, entry.set, options);
   }
 }
 

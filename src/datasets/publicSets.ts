@@ -43,17 +43,27 @@ export interface ValueRule {
   readonly map?: Readonly<Record<string, string>>;
 }
 
+/** What a publisher's split may say: a side of ours, or `test`, which gallery and query then share, half of its patients each. */
+export const OFFICIAL = ["train", "gallery", "query", "test"] as const;
+export type Official = (typeof OFFICIAL)[number];
+
 /** How the files of the folder become rows: see `manifestRows`. */
 export interface RecordRules {
   /** Patterns of the files that are pictures: `*` within one folder, `**` through folders. */
   readonly files: readonly string[];
   readonly exclude?: readonly string[];
-  /** A CSV file with a row for each picture; `key` is the column that holds its name, with or without folders. */
-  readonly table?: { readonly file: string; readonly key: string };
+  /** A CSV file with a row for each picture; `key` is the column that holds its name, with or without folders, or what `match` captures of its path. */
+  readonly table?: { readonly file: string; readonly key: string; readonly match?: string };
   /** Who the patient is. Left out where the publisher does not say. */
   readonly group?: ValueRule;
   readonly modality?: ValueRule;
   readonly labels: Readonly<Record<string, ValueRule>>;
+  /** True: a folder with matching files is one row, a DICOM series; rules then see the path of the folder. */
+  readonly series?: boolean;
+  /** The publisher's split, in the words of `OFFICIAL`; other words leave the patient to our own draw. */
+  readonly split?: ValueRule;
+  /** Instead: text files that list the pictures of a side, one name a line, with or without folders. */
+  readonly splitLists?: Readonly<Partial<Record<Official, string>>>;
 }
 
 export interface PublicSet {
@@ -75,6 +85,8 @@ export interface PublicSet {
   readonly patient?: string;
   /** The publisher's own split. */
   readonly splits?: string;
+  /** What retrieval is judged by: where left out, `finding`, `class` or `plane`, whichever the rules give, or else `region`. */
+  readonly retrievalLabel?: string;
   readonly preprocessing: Preprocessing;
   readonly files: readonly RemoteFile[];
   readonly records?: RecordRules;
@@ -122,10 +134,13 @@ const remoteFile = z.strictObject({
 const records = z.strictObject({
   files: z.array(text).min(1),
   exclude: z.array(text).optional(),
-  table: z.strictObject({ file: text, key: text }).optional(),
+  table: z.strictObject({ file: text, key: text, match: regularExpression.optional() }).optional(),
   group: valueRule.optional(),
   modality: valueRule.optional(),
   labels: z.record(text, valueRule),
+  series: z.boolean().optional(),
+  split: valueRule.optional(),
+  splitLists: z.partialRecord(z.enum(OFFICIAL), text).optional(),
 });
 
 /** The schema of one entry; the schema of its preprocessing is the catalogue's, and comes in here. */
@@ -144,6 +159,7 @@ export function publicSetSchema<P extends z.ZodType<Preprocessing>>(preprocessin
       labels: z.record(text, text).default({}),
       patient: text.optional(),
       splits: text.optional(),
+      retrievalLabel: text.optional(),
       preprocessing,
       files: z.array(remoteFile).default([]),
       records: records.optional(),
@@ -171,9 +187,26 @@ export function publicSetOf(catalog: Catalog, name: string): PublicSet {
   throw new InputError(`unknown public set "${name}"; ${basename(catalog.file)} has: ${known || "none"}`);
 }
 
-/** Where a set is looked for and fetched to: `NAME` in the folder M3RET_DATA, or in `data` of the working folder. */
+/** The label that a set is judged by. A MedMNIST set has no rules, and its labels are `class`. */
+export function retrievalLabelOf({ retrievalLabel, records, labels }: PublicSet): string {
+  const given = Object.keys(records?.labels ?? labels);
+  return retrievalLabel ?? ["finding", "class", "plane"].find((column) => given.includes(column)) ?? "region";
+}
+
+/** Where sets are looked for and fetched to: the folder M3RET_PUBLIC, or `data` of the working folder. */
+export function publicRoot(): string {
+  return resolve(process.env.M3RET_PUBLIC || "data");
+}
+
+/** The folder of one set. */
 export function publicFolder(name: string): string {
-  return join(resolve(process.env.M3RET_DATA || "data"), name);
+  return join(publicRoot(), name);
+}
+
+/** What a person has to do for a set that cannot be downloaded. */
+export function whatToDo(name: string, set: PublicSet): string {
+  const after = `then check it with m3ret fetch ${name} --check FOLDER`;
+  return `${name}: access is ${set.access}, licence: ${set.licence}; ${set.home}: ${set.steps ?? "see there"}, ${after}`;
 }
 
 /** Files that are looked at, at most, before a pattern counts as not matched. */

@@ -2,27 +2,32 @@
 import { parseDocument } from "yaml";
 import { z } from "zod";
 import { readBytes } from "../files.js";
-import { assertPretrainable, InputError, MODALITIES, UNSEEN_MODALITY, type Modality } from "../types.js";
-import type { Catalog } from "./catalog.js";
+import { assertPretrainable, InputError, KINDS, MODALITIES, UNSEEN_MODALITY } from "../types.js";
+import type { Kind, Modality, Shape3 } from "../types.js";
+import { sizes, type Catalog } from "./catalog.js";
+import type { Shares } from "./mixture.js";
 
 export interface Recipe {
   readonly title: string;
   /** Whose choice the shares are, and why they are as they are. */
   readonly about: string;
-  /** Part of the batches for each modality, in any unit. */
-  readonly shares: Readonly<Partial<Record<Modality, number>>>;
+  readonly shares: Shares;
   /** Entries of the catalogue that it is meant for. */
   readonly sets: readonly string[];
   readonly seed: number;
+  /** [D, H, W] of each kind, instead of those of the sets: one batch may hold files of several sets. */
+  readonly size?: Readonly<Record<Kind, Shape3>>;
 }
 
 const text = z.string().min(1);
+const part = z.number().positive();
 const schema = z.strictObject({
   title: text,
   about: text,
-  shares: z.partialRecord(z.enum(MODALITIES), z.number().positive()),
+  shares: z.partialRecord(z.enum(MODALITIES), z.union([part, z.partialRecord(z.enum(KINDS), part)])),
   sets: z.array(text).default([]),
   seed: z.int().default(7),
+  size: sizes.optional(),
 });
 
 /**
