@@ -2,9 +2,10 @@
  * The stations of the paper, joined: data, pretraining, embeddings, judgement. The command line and the notebooks call
  * the same functions.
  */
+import { totalmem } from "node:os";
 import { join } from "node:path";
-import { loadCatalog, type Entry } from "./datasets/catalog.js";
-import type { SkippedFile } from "./datasets/dataset.js";
+import { loadCatalog, type Entry, type Preprocessing } from "./datasets/catalog.js";
+import type { DataRecord, SkippedFile } from "./datasets/dataset.js";
 import { openDataset, type OpenDataset, type OpenOptions } from "./datasets/open.js";
 import { embeddingSet, pixelEmbeddings, saveEmbeddings, type EmbeddingSet } from "./embeddings.js";
 import { embedVectors } from "./encoder/embed.js";
@@ -18,16 +19,8 @@ import { pretrain } from "./trainers/pretrain.js";
 import type { TrainEvent } from "./trainers/loop.js";
 import type { Method } from "./trainers/objective.js";
 import { prepareAll } from "./transforms/prepare.js";
-import {
-  CEILING,
-  InputError,
-  PRETRAIN_MODALITIES,
-  UNSEEN_MODALITY,
-  type CeilingOption,
-  type OnProgress,
-  type Sample,
-  type Split,
-} from "./types.js";
+import { CEILING, InputError, PRETRAIN_MODALITIES, sizeOf, UNSEEN_MODALITY } from "./types.js";
+import type { CeilingOption, Kind, OnProgress, Sample, Shape3, Split } from "./types.js";
 
 /** A data set, prepared and divided. */
 export interface ExperimentData {
@@ -46,6 +39,8 @@ export interface DataOptions extends CeilingOption {
   readonly catalogFile?: string;
   readonly cacheDir?: string;
   readonly seed?: number;
+  /** [D, H, W] of each kind, instead of the entry's. */
+  readonly size?: Readonly<Record<Kind, Shape3>>;
   readonly onProgress?: OnProgress;
 }
 
@@ -63,30 +58,47 @@ export function defaultCacheDir(): string {
  *         have nothing else
  */
 export async function loadData(name: string, options: DataOptions = {}): Promise<ExperimentData> {
-  const { onProgress, seed } = options;
+  const { onProgress, seed, size } = options;
   const catalog = loadCatalog(options.catalogFile);
   const cacheDir = options.cacheDir ?? defaultCacheDir();
   const dataset = await openDataset(name, { catalog, cacheDir, seed, onProgress });
-  const { entry } = dataset;
+  const entry = size ? resized(dataset.entry, size) : dataset.entry;
+  requireMemory(name, dataset.records, entry.preprocessing);
   const { samples, skipped } = await prepareAll(dataset, entry.preprocessing, { onProgress });
   const splitOf = new Map(dataset.records.map((record) => [record.id, record.split]));
   const of = (split: Split) => samples.filter(({ id }) => splitOf.get(id) === split);
   const train = of("train").filter(({ modality }) => PRETRAIN_MODALITIES.includes(modality));
   const data = { name, entry, dataset, train, gallery: of("gallery"), query: of("query"), skipped };
   if (!options.ceiling) return data;
-  const unseen = await trainingMri(name, { catalog, cacheDir, seed, onProgress });
+  const unseen = await trainingMri(name, { catalog, cacheDir, seed, onProgress }, entry.preprocessing);
   return { ...data, train: [...train, ...unseen], ceiling: true };
 }
 
 /** MRI of the training side of a split, which nothing but a ceiling may see. */
-async function trainingMri(name: string, options: OpenOptions): Promise<Sample[]> {
+async function trainingMri(name: string, options: OpenOptions, preprocessing: Preprocessing): Promise<Sample[]> {
   const dataset = await openDataset(name, { ...options, ceiling: true });
   const records = dataset.records.filter(({ split, modality }) => split === "train" && modality === UNSEEN_MODALITY);
   if (records.length === 0) {
     throw new InputError(`${name}: ${CEILING}: expected MRI on the training side of the split, found none`);
   }
   const only = { ...dataset, records };
-  return (await prepareAll(only, dataset.entry.preprocessing, { onProgress: options.onProgress })).samples;
+  return (await prepareAll(only, preprocessing, { onProgress: options.onProgress })).samples;
+}
+
+const resized = (entry: Entry, size: NonNullable<DataOptions["size"]>): Entry => ({
+  ...entry,
+  preprocessing: { ...entry.preprocessing, size },
+});
+
+/** One line where the samples of a set will not all fit in memory, as three channels of 4 bytes; before any is read. */
+function requireMemory(name: string, records: readonly DataRecord[], { size }: Preprocessing): void {
+  const bytes = records.reduce((sum, { kind }) => sum + 12 * sizeOf(size[kind]), 0);
+  if (bytes < totalmem()) return;
+  const [needed, there] = [bytes, totalmem()].map((n) => (n / 1e9).toFixed(0));
+  throw new InputError(
+    `${name}: its ${records.length} samples need ${needed} GB of memory, and this machine has ${there}; --size makes them ` +
+      `smaller, and m3ret pretrain reads a public set or a recipe on the way`,
+  );
 }
 
 export interface PretrainRun {

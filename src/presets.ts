@@ -129,7 +129,7 @@ const ROTATE = 15;
  * The method of a preset as an objective. Whole views have the size that the data set prepares; local ones half of it
  * (DINO: 96 of 224). Nothing is mirrored: it would put the heart on the right.
  */
-export function objectiveOf(method: Method, preset: Preset, preprocessing: Preprocessing): Objective {
+export function objectiveOf(method: Method, preset: Preset, preprocessing: Pick<Preprocessing, "size">): Objective {
   const encoder = encoderOf(preset);
   const size = preprocessing.size;
   if (method === "mae") {

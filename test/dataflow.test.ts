@@ -24,6 +24,7 @@ const FRONT = [
   "claims",
   "run",
   "story",
+  "streamed",
 ];
 
 interface Import {

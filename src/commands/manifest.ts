@@ -2,12 +2,23 @@
 import type { Command } from "commander";
 import { loadCatalog } from "../datasets/catalog.js";
 import type { SkippedFile } from "../datasets/dataset.js";
-import { openManifest, writeManifest } from "../datasets/manifest.js";
-import { manifestRows, writeQuarantine } from "../datasets/manifestRows.js";
+import { openManifest, writeManifest, type ManifestRow } from "../datasets/manifest.js";
+import { manifestRows, SPLIT_SEED, writeQuarantine } from "../datasets/manifestRows.js";
 import { mixture, strataOf } from "../datasets/mixture.js";
-import { publicFolder, publicSetOf } from "../datasets/publicSets.js";
+import { publicFolderOf } from "../datasets/publicDataset.js";
+import { publicSetOf } from "../datasets/publicSets.js";
 import { loadRecipe } from "../datasets/recipe.js";
-import { answer, jsonOption, positiveInteger, requireFile } from "./shared.js";
+import { checkFiles } from "../transforms/checkFiles.js";
+import {
+  answer,
+  Interrupted,
+  jsonOption,
+  positiveInteger,
+  requireFile,
+  stoppable,
+  wholeNumber,
+  withProgress,
+} from "./shared.js";
 
 export function addManifest(m3ret: Command): void {
   m3ret
@@ -15,7 +26,9 @@ export function addManifest(m3ret: Command): void {
     .argument("<NAME>", "a public set of datasets.yaml")
     .description("list the files of a set as a manifest (JSON lines), and report those that cannot be used")
     .requiredOption("--out <FILE>", "the manifest; the report is FILE.quarantine.jsonl")
-    .option("--folder <FOLDER>", "where its files are (default: NAME in M3RET_DATA, or in ./data)")
+    .option("--check", "decode every file; those that cannot be read go to the report. It can be stopped, and goes on")
+    .option("--seed <N>", "of the split, where the publisher has none", wholeNumber("seed"), SPLIT_SEED)
+    .option("--folder <FOLDER>", "where its files are (default: NAME in M3RET_PUBLIC, or in ./data)")
     .option("--catalog <FILE>", "a datasets.yaml of your own")
     .addOption(jsonOption())
     .action(makeManifest);
@@ -30,25 +43,51 @@ export function addManifest(m3ret: Command): void {
     .action(showMixture);
 }
 
-function makeManifest(
-  name: string,
-  { out, folder, catalog: file, json }: { out: string; folder?: string; catalog?: string; json?: boolean },
-): void {
-  const catalog = loadCatalog(file);
-  const set = publicSetOf(catalog, name);
-  const root = folder ?? publicFolder(name);
+interface ManifestOptions {
+  readonly out: string;
+  readonly folder?: string;
+  readonly seed: number;
+  readonly check?: boolean;
+  readonly catalog?: string;
+  readonly json?: boolean;
+}
+
+async function makeManifest(name: string, options: ManifestOptions): Promise<void> {
+  const { out, folder, seed, check, catalog, json } = options;
+  const set = publicSetOf(loadCatalog(catalog), name);
+  const root = publicFolderOf(name, set, folder);
   requireFile("--out", out);
   const quarantined: SkippedFile[] = [];
-  const rows = writeManifest(
-    out,
-    name,
-    root,
-    manifestRows(name, set, root, (one) => quarantined.push(one)),
+  const result = await stoppable((stopped) =>
+    withProgress(async (onProgress) => {
+      let rows: readonly ManifestRow[] = manifestRows(name, set, root, (one) => quarantined.push(one), {
+        seed,
+        onProgress,
+      });
+      let decoded: number | null = null;
+      if (check) {
+        const checked = await checkFiles(rows, root, set.preprocessing, {
+          record: `${out}.checked.jsonl`,
+          onProgress(progress) {
+            onProgress({ ...progress, label: `checking ${name}` });
+            if (stopped() && progress.done < progress.total) {
+              throw new Interrupted(`stopped at file ${progress.done} of ${progress.total}; the same command goes on`);
+            }
+          },
+        });
+        quarantined.push(...checked.unread);
+        ({ rows, decoded } = checked);
+      }
+      return { rows: writeManifest(out, name, root, rows, seed), decoded };
+    }),
   );
   const report = `${out}.quarantine.jsonl`;
   writeQuarantine(report, root, quarantined);
-  answer(json, { name, manifest: out, rows, quarantined: quarantined.length, report }, () =>
-    [`${out}: ${rows} files of ${name}`, `${report}: ${quarantined.length} files left out`].join("\n"),
+  answer(json, { name, manifest: out, ...result, quarantined: quarantined.length, report }, ({ rows, decoded }) =>
+    [
+      `${out}: ${rows} files of ${name}${decoded === null ? "" : `, each decoded (${decoded} of them now)`}`,
+      `${report}: ${quarantined.length} files left out`,
+    ].join("\n"),
   );
 }
 
@@ -62,11 +101,13 @@ function showMixture(
   try {
     const { strata, leftOut } = strataOf(manifest, shares);
     const { batches, plan } = mixture(strata, { seed, batchSize: batch });
+    const { mri, judged, withoutShare } = leftOut;
     answer(json, { recipe: title, rows: manifest.length, leftOut, batchSize: batch, batches, plan }, () =>
       [
-        `${title}: ${batches} batches of ${batch} an epoch, ${leftOut} of ${manifest.length} files left out`,
+        `${title}: ${batches} batches of ${batch} an epoch; of ${manifest.length} files, left out: ${mri} of MRI, ` +
+          `${judged} of gallery and query, ${withoutShare} without a share`,
         ...plan.map(
-          (s) => `${s.name.padEnd(12)}${s.rows} files, ${s.batches} batches, ${s.rounds.toFixed(2)} rounds an epoch`,
+          (s) => `${s.name.padEnd(18)}${s.rows} files, ${s.batches} batches, ${s.rounds.toFixed(2)} rounds an epoch`,
         ),
       ].join("\n"),
     );

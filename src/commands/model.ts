@@ -1,5 +1,6 @@
 /** `m3ret pretrain` and `m3ret embed`. */
 import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { Option, type Command } from "commander";
 import { loadCatalog } from "../datasets/catalog.js";
 import { saveEmbeddings, type EmbeddingSet } from "../embeddings.js";
@@ -7,12 +8,16 @@ import { loadEncoder } from "../encoder/checkpoint.js";
 import { POOLINGS, usualPooling, type Pooling } from "../encoder/vit.js";
 import type { EngineName } from "../engine/engine.js";
 import { embedEvaluation, embedPixels, loadData, pretrainMethod, untrainedEncoder } from "../experiment.js";
+import { defaultCacheDir, type DataOptions } from "../experiment.js";
 import { embedWithOnnx, namesOnnx } from "../external.js";
 import { METHODS, presetOf, type Preset } from "../presets.js";
 import { buildIndex, saveIndex } from "../retrieval/hnsw.js";
+import { isStreamed, openStream, pretrainStream } from "../streamed.js";
+import type { TrainEvent } from "../trainers/loop.js";
 import type { Method } from "../trainers/objective.js";
-import { CEILING, InputError } from "../types.js";
-import { onnxFlags, onnxOptions, type OnnxFlags } from "./onnxFlags.js";
+import { QUARANTINE } from "../trainers/quarantine.js";
+import { CEILING, InputError, type OnProgress, type Shape3 } from "../types.js";
+import { onnxFlags, onnxOptions, sampleSize, sizesOf, type OnnxFlags } from "./onnxFlags.js";
 import {
   answer,
   chooseEngine,
@@ -38,6 +43,9 @@ interface PretrainOptions {
   readonly seed: number;
   readonly resume?: boolean;
   readonly ceiling?: true;
+  readonly manifest?: readonly string[];
+  readonly size?: Shape3;
+  readonly keepPrepared?: boolean;
   readonly engine?: EngineName;
   readonly json?: boolean;
   readonly catalog?: string;
@@ -59,11 +67,19 @@ interface EmbedOptions extends OnnxFlags {
 }
 
 export function addModelCommands(m3ret: Command): void {
-  dataOptions(m3ret.command("pretrain"))
+  sampleSize(dataOptions(m3ret.command("pretrain")))
     .description("pretrain an encoder; a stopped run goes on with --resume")
     .addOption(new Option("--method <METHOD>", "how").choices(METHODS).makeOptionMandatory())
     .option("--preset <NAME>", "smoke, default or paper", "default")
-    .option("--data <NAME>", "an entry of datasets.yaml, or a folder with a labels.csv (default: the preset's)")
+    .option(
+      "--data <NAME|RECIPE.yaml>",
+      "an entry of datasets.yaml, a folder with a labels.csv, or a recipe (default: the preset's)",
+    )
+    .option(
+      "--manifest <FILE...>",
+      "the files of a recipe's sets, as m3ret manifest lists them (default: list them now)",
+    )
+    .option("--keep-prepared", "keep decoded and prepared samples of a recipe or public set in the cache")
     .requiredOption(
       "--out <DIR>",
       "where the run is kept: log.jsonl, state.safetensors, encoder.safetensors, config.json",
@@ -100,54 +116,111 @@ export function addModelCommands(m3ret: Command): void {
 }
 
 async function runPretrain(options: PretrainOptions): Promise<void> {
-  const { method, out, seed, resume, steps, saveEvery, ceiling } = options;
+  const { method, out, data: dataName = presetOf(options.preset).data, seed, ceiling } = options;
+  const size = sizesOf(options.size);
+  const { catalog: catalogFile, cache: cacheDir, manifest: manifests } = options;
   const preset = presetOf(options.preset);
+  const streamed = isStreamed(dataName, loadCatalog(catalogFile));
+  for (const flag of ["manifest", "keepPrepared"] as const) {
+    const name = flag === "manifest" ? "--manifest" : "--keep-prepared";
+    if (options[flag] && !streamed) {
+      throw new InputError(`${name}: expected only with --data RECIPE.yaml or a public set, got --data ${dataName}`);
+    }
+  }
+  if (ceiling && streamed)
+    throw new InputError(`--ceiling: expected a data set that fits in memory, got --data ${dataName}`);
   requireFolder("--out", out);
   const engine = await chooseEngine(options.engine); // before the data, which may take minutes
+  const run = { engine, folder: out, seed, resume: options.resume, steps: options.steps, saveEvery: options.saveEvery };
   const result = await stoppable((stopped) =>
     withProgress(async (onProgress) => {
-      const dataName = options.data ?? preset.data;
-      const { catalog: catalogFile, cache: cacheDir } = options;
-      const data = await loadData(dataName, { catalogFile, cacheDir, seed, ceiling, onProgress });
-      const total = steps ?? preset[method].steps;
-      const run = pretrainMethod(method, preset, data, { engine, folder: out, seed, resume, steps, saveEvery });
-      let last: number | null = null;
-      let input = { inputSeconds: 0, inputShare: 0, inputBy: "" };
-      let spent = 0;
-      try {
-        for (let next = await run.next(); !next.done; next = await run.next()) {
-          const { step, terms, warning, secondsPerStep, inputBy } = next.value;
-          last = terms.loss;
-          spent += secondsPerStep;
-          const inputSeconds = input.inputSeconds + next.value.inputSeconds;
-          input = { inputSeconds, inputShare: inputSeconds / spent, inputBy };
-          onProgress({ label: method, done: step + 1, total, note: warning ?? `loss ${terms.loss.toFixed(4)}` });
-          if (stopped() && step + 1 < total) {
-            throw new Interrupted(`stopped at step ${step + 1} of ${total}; the same command with --resume goes on`);
-          }
-        }
-      } finally {
-        await run.return(undefined as never); // saves the state of a run that is left early
+      if (!streamed) {
+        const data = await loadData(dataName, { catalogFile, cacheDir, seed, size, ceiling, onProgress });
+        const done = await runToEnd(pretrainMethod(method, preset, data, run), options, onProgress, stopped);
+        const samples = data.train.length;
+        const marked = ceiling ? { ceiling: CEILING } : {};
+        return { method, data: data.name, ...marked, out, ...done, engine: engine.description, samples };
       }
-      return {
-        method,
-        data: data.name,
-        ...(ceiling ? { ceiling: CEILING } : {}),
-        out,
-        steps: total,
-        loss: last,
-        engine: engine.description,
-        samples: data.train.length,
-        ...(last === null ? {} : input),
-      };
+      const source = openStream(dataName, { catalogFile, cacheDir, seed, size, manifests, onProgress });
+      try {
+        if (source.absent.length > 0) process.stderr.write(`${dataName}: not here: ${source.absent.join(", ")}\n`);
+        const prepared = options.keepPrepared ? join(cacheDir ?? defaultCacheDir(), "prepared") : undefined;
+        const { feed, unread, run: start } = pretrainStream(method, preset, source, { ...run, prepared });
+        const { leftOut, mixture, strata } = feed;
+        const samples = strata.reduce((sum, { rows }) => sum + rows.length, 0);
+        const done = await runToEnd(start(), options, onProgress, stopped);
+        const epochs = done.steps / mixture.batches;
+        const quarantine = { files: unread.length, report: unread.length > 0 ? join(out, QUARANTINE) : null };
+        const kept = prepared === undefined ? {} : { prepared: { folder: prepared, ...feed.prepared } };
+        const facts = { sets: source.manifest.sets, leftOut, epochs, plan: mixture.plan, quarantine, ...kept };
+        return { method, data: source.name, out, ...done, engine: engine.description, samples, ...facts };
+      } finally {
+        source.manifest.close();
+      }
     }),
   );
-  answer(options.json, result, ({ steps, loss, engine, inputShare }) =>
-    loss === null
-      ? `${out}: ${method} had done its ${steps} steps already`
-      : `${out}: ${method}, ${steps} steps, loss ${loss.toFixed(4)} (${engine}), ` +
-        `input wait ${(100 * (inputShare ?? 0)).toFixed(1)} % of the step`,
+  answer(options.json, result, (said) =>
+    [
+      said.loss === null
+        ? `${out}: ${method} had done its ${said.steps} steps already`
+        : `${out}: ${method}, ${said.steps} steps, loss ${said.loss.toFixed(4)} (${said.engine}), ` +
+          `input wait ${(100 * (said.inputShare ?? 0)).toFixed(1)} % of the step`,
+      ...("quarantine" in said ? streamLines(said) : []),
+    ].join("\n"),
   );
+}
+
+/** What came of a stream, in a line or two. */
+function streamLines(said: {
+  samples: number;
+  epochs: number;
+  sets: readonly string[];
+  leftOut: { mri: number; judged: number; withoutShare: number };
+  quarantine: { files: number; report: string | null };
+  prepared?: { folder: string; read: number; written: number; bytes: number };
+}): string[] {
+  const { mri, judged, withoutShare } = said.leftOut;
+  const { files, report } = said.quarantine;
+  return [
+    `${said.sets.join(", ")}: ${said.samples} files, ${said.epochs.toFixed(2)} epochs; left out: ${mri} of MRI, ` +
+      `${judged} of gallery and query, ${withoutShare} without a share`,
+    ...(files > 0 ? [`${files} files could not be read and were passed over: ${report}`] : []),
+    ...(said.prepared
+      ? [
+          `prepared samples: ${said.prepared.written} written, ${(said.prepared.bytes / 2 ** 20).toFixed(1)} MB, ` +
+            `${said.prepared.read} read, in ${said.prepared.folder}`,
+        ]
+      : []),
+  ];
+}
+
+/** Runs the steps, with progress, until they are done or somebody asks to stop. */
+async function runToEnd(
+  run: AsyncGenerator<TrainEvent, unknown, void>,
+  { method, preset, steps }: PretrainOptions,
+  onProgress: OnProgress,
+  stopped: () => boolean,
+) {
+  const total = steps ?? presetOf(preset)[method].steps;
+  let last: number | null = null;
+  let input = { inputSeconds: 0, inputShare: 0, inputBy: "" };
+  let spent = 0;
+  try {
+    for (let next = await run.next(); !next.done; next = await run.next()) {
+      const { step, terms, warning, secondsPerStep, inputBy } = next.value;
+      last = terms.loss;
+      spent += secondsPerStep;
+      const inputSeconds = input.inputSeconds + next.value.inputSeconds;
+      input = { inputSeconds, inputShare: inputSeconds / spent, inputBy };
+      onProgress({ label: method, done: step + 1, total, note: warning ?? `loss ${terms.loss.toFixed(4)}` });
+      if (stopped() && step + 1 < total) {
+        throw new Interrupted(`stopped at step ${step + 1} of ${total}; the same command with --resume goes on`);
+      }
+    }
+  } finally {
+    await run.return(undefined); // saves the state of a run that is left early
+  }
+  return { steps: total, loss: last, ...(last === null ? {} : input) };
 }
 
 async function runEmbed(options: EmbedOptions): Promise<void> {
@@ -178,13 +251,16 @@ async function runEmbed(options: EmbedOptions): Promise<void> {
 /** Vectors of an encoder of this project, or of pixels. */
 async function embedOurs(options: EmbedOptions, preset: Preset): Promise<EmbeddingSet> {
   const { encoder: from, catalog: catalogFile, cache: cacheDir } = options;
-  const flag = (["size", "mean", "std", "output"] as const).find((name) => options[name] !== undefined);
+  const flag = (["mean", "std", "output"] as const).find((name) => options[name] !== undefined);
   if (flag) throw new InputError(`--${flag}: expected only with an .onnx file, got --encoder ${from}`);
   const loaded = from === "random" || from === "pixels" ? null : loadEncoder(from);
   // Another seed is another split: the encoder would be judged on patients that it was trained on.
-  const seed = options.seed ?? Number(loaded?.provenance.seed ?? 7);
+  const { splitSeed, seed: trained, size: trainedAt } = loaded?.provenance ?? {};
+  const seed = options.seed ?? Number(splitSeed ?? trained ?? 7);
+  // An encoder that was trained on files of several sets is asked at the size that it was trained at.
+  const size = sizesOf(options.size) ?? (trainedAt as DataOptions["size"]);
   return withProgress(async (onProgress) => {
-    const data = await loadData(options.data ?? preset.data, { catalogFile, cacheDir, seed, onProgress });
+    const data = await loadData(options.data ?? preset.data, { catalogFile, cacheDir, seed, size, onProgress });
     if (from === "pixels") return embedPixels(data)[0].set;
     const encoder = loaded?.encoder ?? untrainedEncoder(preset, seed);
     const engine = await chooseEngine(options.engine);

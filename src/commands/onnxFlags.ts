@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import type { OpenOnnxOptions } from "../encoder/embedOnnx.js";
 import { COMPILED, type EngineName } from "../engine/engine.js";
-import { InputError, type Shape3 } from "../types.js";
+import { InputError, type Kind, type Shape3 } from "../types.js";
 import { integerList } from "./shared.js";
 
 export interface OnnxFlags {
@@ -20,6 +20,16 @@ export function sizeFlag(text: string): Shape3 {
   return sides as unknown as Shape3;
 }
 
+/** What a sample of each kind is brought to by `--size`: an image to [1, H, W]. */
+export function sizesOf(size: Shape3 | undefined): Readonly<Record<Kind, Shape3>> | undefined {
+  return size && { image: [1, size[1], size[2]], video: size, volume: size };
+}
+
+/** `--size` for samples of a data set. */
+export function sampleSize(command: Command): Command {
+  return command.option("--size <D,H,W>", "of the samples, instead of the data set's own; an image is 1,H,W", sizeFlag);
+}
+
 /** `--mean 0.485,0.456,0.406` */
 function channels(name: string): (text: string) => [number, number, number] {
   return (text) => {
@@ -34,7 +44,11 @@ function channels(name: string): (text: string) => [number, number, number] {
 
 export function onnxFlags(command: Command): Command {
   return command
-    .option("--size <D,H,W>", "of an .onnx file's input, where it leaves that open", sizeFlag)
+    .option(
+      "--size <D,H,W>",
+      "of the samples, instead of the data set's own, or of an .onnx file's open input",
+      sizeFlag,
+    )
     .option(
       "--mean <R,G,B>",
       "subtracted from an .onnx file's pixels, where neither it nor an entry says",

@@ -130,5 +130,8 @@ export function requireFile(option: string, path: string): void {
 export function dataOptions(command: Command): Command {
   return command
     .option("--catalog <FILE>", "a datasets.yaml of your own")
-    .option("--cache <DIR>", "where phantoms are kept (default: .cache, or M3RET_CACHE)");
+    .option(
+      "--cache <DIR>",
+      "where phantoms, lists of files and prepared samples are kept (default: .cache, or M3RET_CACHE)",
+    );
 }

@@ -6,7 +6,8 @@ import type { Sample } from "../types.js";
 import { drawStep, type Steps } from "./batches.js";
 import type { Collate } from "./collate.js";
 import type { Batch } from "./objective.js";
-import { WorkerBatches } from "./workerBatches.js";
+import { sharePictures } from "./sharePictures.js";
+import { WorkerBatches, type Answer, type LoaderData, type Question } from "./workerBatches.js";
 
 export interface LoaderOptions {
   /**
@@ -41,12 +42,24 @@ export function openBatches(
   options: LoaderOptions = {},
 ): BatchSource {
   const reason = whyNoWorkers(collate, options);
-  return reason === null
-    ? new WorkerBatches(collate.spec!, samples, steps, options)
-    : batchesHere(collate, samples, steps, reason);
+  if (reason !== null) return batchesHere(collate, samples, steps, reason);
+  return new WorkerBatches<Question, Exclude<Answer, { message: string }>>(
+    {
+      entry: new URL("./loaderWorker.js", import.meta.url),
+      data: (): LoaderData => ({ spec: collate.spec!, samples: sharePictures(samples) }),
+      steps,
+      question(step) {
+        const { places, random } = drawStep(steps, step);
+        return { step, places, random: random.state() };
+      },
+      heard: ({ batch }) => batch,
+    },
+    options,
+  );
 }
 
-function whyNoWorkers({ spec }: Collate, { workers }: LoaderOptions): string | null {
+/** Null where worker threads can make the batches. */
+export function whyNoWorkers({ spec }: Collate, { workers }: LoaderOptions): string | null {
   if (workers === 0) return "no workers were asked for";
   if (!spec) return "a collation of one's own cannot leave it";
   // Under vitest this file runs as TypeScript, which a worker cannot load.

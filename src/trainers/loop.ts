@@ -5,8 +5,9 @@ import type { StepFunction } from "../engine/runner.js";
 import type { Encoder } from "../encoder/vit.js";
 import { Random } from "../random.js";
 import type { Sample } from "../types.js";
-import { planBatches, type BatchPlan } from "./batches.js";
-import { openBatches, type LoaderOptions } from "./loader.js";
+import type { BatchPlan } from "./batches.js";
+import { feedOf, type Feed } from "./feed.js";
+import type { LoaderOptions } from "./loader.js";
 import type { Objective } from "./objective.js";
 import type { TrainState } from "./state.js";
 import { stepScalars, trainingStep, type StepScalars } from "./step.js";
@@ -70,21 +71,20 @@ export function stepFunction(objective: Objective): StepFunction {
 }
 
 /**
- * Pretrains on samples. Every random choice of step i comes from `random.fork("step i")`, so a run that was stopped and
+ * Pretrains on samples, or on what a feed brings. Every random choice of step i comes from `random.fork("step i")`, so a run that was stopped and
  * resumed repeats the undisturbed one bit for bit (on one machine and backend), whoever makes its batches.
  *
  * @yields after every step; breaking out of the loop frees what it held
  */
 export async function* train(
   objective: Objective,
-  samples: readonly Sample[],
+  data: readonly Sample[] | Feed,
   options: TrainOptions,
 ): AsyncGenerator<TrainEvent, void, void> {
   const start = options.start ?? initState(objective, options.random);
   const root = new Random(start.random);
-  const plan = planBatches(samples, options);
   // Before the engine starts, so that the first batches are made meanwhile.
-  const source = openBatches(objective.collate, samples, { plan, root, from: start.step, to: options.steps }, options);
+  const source = feedOf(data, options).open(objective.collate, { root, from: start.step, to: options.steps }, options);
   try {
     const engine = options.engine ?? (await startEngine());
     const runner = await engine.runner(stepFunction(objective), start.arrays);

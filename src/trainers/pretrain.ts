@@ -8,6 +8,7 @@ import { readBytes, sweepTemporary, writeAtomic } from "../files.js";
 import type { Random } from "../random.js";
 import { CEILING, InputError, type Sample } from "../types.js";
 import type { BatchPlan } from "./batches.js";
+import type { Feed } from "./feed.js";
 import type { LoaderOptions } from "./loader.js";
 import { initState, train, trainedEncoder, type TrainEvent } from "./loop.js";
 import type { Objective } from "./objective.js";
@@ -57,7 +58,7 @@ export interface LogLine {
  */
 export async function* pretrain(
   objective: Objective,
-  samples: readonly Sample[],
+  data: readonly Sample[] | Feed,
   options: PretrainOptions,
 ): AsyncGenerator<TrainEvent, Encoder, void> {
   const { folder, steps, settings, saveEvery = 50 } = options;
@@ -104,7 +105,7 @@ export async function* pretrain(
   if (!start) removeSnapshots(folder);
   if (!start && options.snapshots?.includes(0)) snapshot(initState(objective, options.random));
   // Not `for await`: leaving that would free the run's state before it is saved.
-  const events = train(objective, samples, { ...options, engine, start });
+  const events = train(objective, data, { ...options, engine, start });
   let ranOn = engine.description;
   try {
     for (let next = await events.next(); !next.done; next = await events.next()) {

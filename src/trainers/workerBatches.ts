@@ -3,41 +3,59 @@ import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import type { RandomState } from "../random.js";
 import type { ViewSource } from "../transforms/views.js";
-import { InputError, type Sample } from "../types.js";
-import { drawStep, type Steps } from "./batches.js";
+import { InputError } from "../types.js";
 import { bufferOf, type Collation } from "./collate.js";
 import type { BatchSource, LoaderOptions } from "./loader.js";
 import type { Batch } from "./objective.js";
-import { sharePictures } from "./sharePictures.js";
 
-/** What a worker gets at its start. */
+/** What a worker that has all samples gets at its start. */
 export interface LoaderData {
   readonly spec: Collation;
   readonly samples: readonly ViewSource[];
 }
 
-export interface Question {
+/** What every question says; what it says besides is between the asker and the worker. */
+export interface AnyQuestion {
   readonly step: number;
-  /** Numbers of the samples. */
-  readonly places: Int32Array;
   readonly random: RandomState;
   /** A buffer that was in use before. */
   readonly memory?: ArrayBuffer;
 }
 
-export type Answer =
-  | { readonly step: number; readonly batch: Batch }
-  | { readonly step: number; readonly wrongInput: boolean; readonly message: string; readonly stack?: string };
+export interface Question extends AnyQuestion {
+  /** Numbers of the samples. */
+  readonly places: Int32Array;
+}
+
+export interface Failed {
+  readonly step: number;
+  readonly wrongInput: boolean;
+  readonly message: string;
+  readonly stack?: string;
+}
+
+export type Answer = { readonly step: number; readonly batch: Batch } | Failed;
+
+/** What workers are there for. */
+export interface WorkerJob<Q extends AnyQuestion, A extends { readonly step: number }> {
+  readonly entry: URL;
+  /** What each worker gets at its start. */
+  data(): unknown;
+  readonly steps: { readonly from: number; readonly to: number };
+  question(step: number): Omit<Q, "memory">;
+  /** Hears the answers in the order of their steps: a batch, or another question about the same step. */
+  heard(answer: A): Batch | Omit<Q, "memory">;
+}
 
 const MOST_WORKERS = 8;
 const MOST_BYTES = 2 ** 30;
 
-export class WorkerBatches implements BatchSource {
+export class WorkerBatches<Q extends AnyQuestion, A extends { readonly step: number }> implements BatchSource {
   readonly madeBy: string;
-  readonly #steps: Steps;
+  readonly #job: WorkerJob<Q, A>;
   readonly #prefetch: number;
   readonly #workers: { readonly thread: Worker; questions: number }[];
-  readonly #answers = new Map<number, Answer>();
+  readonly #answers = new Map<number, A | Failed>();
   /** Buffers that nobody uses. */
   readonly #spare: ArrayBuffer[] = [];
   #inUse: ArrayBuffer | null = null;
@@ -49,20 +67,20 @@ export class WorkerBatches implements BatchSource {
   #closed = false;
   #wake = () => {};
 
-  constructor(spec: Collation, samples: readonly Sample[], steps: Steps, options: LoaderOptions) {
+  constructor(job: WorkerJob<Q, A>, options: LoaderOptions) {
     const { workers = Math.min(MOST_WORKERS, Math.max(1, availableParallelism() - 1)), prefetch = workers + 2 } =
       options;
+    const { from, to } = job.steps;
     this.madeBy = `${workers} worker thread${workers === 1 ? "" : "s"}`;
-    this.#steps = steps;
+    this.#job = job;
     this.#prefetch = prefetch;
-    this.#next = this.#asked = steps.from;
-    const data: LoaderData = { spec, samples: steps.from < steps.to ? sharePictures(samples) : [] };
-    const entry = options.entry ?? new URL("./loaderWorker.js", import.meta.url);
-    this.#workers = Array.from({ length: steps.from < steps.to ? workers : 0 }, () => {
+    this.#next = this.#asked = from;
+    const data = from < to ? job.data() : undefined;
+    this.#workers = Array.from({ length: from < to ? workers : 0 }, () => {
       // Flags such as --input-type are for this thread's own entry.
-      const thread = new Worker(entry, { workerData: data, execArgv: [], name: "m3ret batches" });
+      const thread = new Worker(options.entry ?? job.entry, { workerData: data, execArgv: [], name: "m3ret batches" });
       const worker = { thread, questions: 0 };
-      thread.on("message", (answer: Answer) => {
+      thread.on("message", (answer: A | Failed) => {
         worker.questions--;
         this.#answers.set(answer.step, answer);
         this.#wake();
@@ -73,19 +91,29 @@ export class WorkerBatches implements BatchSource {
       thread.unref(); // whoever forgets to close can still end the program
       return worker;
     });
-    this.#ask();
+    this.#askAhead();
   }
 
   async next(): Promise<Batch> {
-    if (this.#next >= this.#steps.to) throw new Error(`there is no batch for step ${this.#next}: it is past the last`);
+    if (this.#next >= this.#job.steps.to) {
+      throw new Error(`there is no batch for step ${this.#next}: it is past the last`);
+    }
     if (this.#inUse) this.#spare.push(this.#inUse);
     this.#inUse = null;
-    this.#ask();
-    const answer = await this.#answerOf(this.#next++);
-    if (!("batch" in answer)) throw revived(answer);
-    this.#inUse = bufferOf(answer.batch);
-    this.#largest = Math.max(this.#largest, this.#inUse.byteLength);
-    return answer.batch;
+    this.#askAhead();
+    const step = this.#next++;
+    for (;;) {
+      const answer = await this.#answerOf(step);
+      if ("message" in answer) throw revived(answer);
+      const heard = this.#job.heard(answer);
+      if ("step" in heard) {
+        this.#ask(heard);
+        continue;
+      }
+      this.#inUse = bufferOf(heard);
+      this.#largest = Math.max(this.#largest, this.#inUse.byteLength);
+      return heard;
+    }
   }
 
   async close(): Promise<void> {
@@ -96,20 +124,22 @@ export class WorkerBatches implements BatchSource {
   }
 
   /** Asks for as many steps ahead as may exist at once; the one that is given away next is the first of them. */
-  #ask(): void {
+  #askAhead(): void {
     const affordable = this.#largest > 0 ? Math.max(2, Math.floor(MOST_BYTES / this.#largest)) : 2;
     const ahead = Math.min(this.#prefetch, affordable);
-    while (this.#asked < Math.min(this.#steps.to, this.#next + ahead)) {
-      const worker = this.#workers.reduce((a, b) => (b.questions < a.questions ? b : a));
-      const { places, random } = drawStep(this.#steps, this.#asked);
-      const memory = this.#spare.pop();
-      const question: Question = { step: this.#asked++, places, random: random.state(), memory };
-      worker.questions++;
-      worker.thread.postMessage(question, memory ? [memory] : []);
+    while (this.#asked < Math.min(this.#job.steps.to, this.#next + ahead)) {
+      this.#ask(this.#job.question(this.#asked++));
     }
   }
 
-  async #answerOf(step: number): Promise<Answer> {
+  #ask(question: Omit<Q, "memory">): void {
+    const worker = this.#workers.reduce((a, b) => (b.questions < a.questions ? b : a));
+    const memory = this.#spare.pop();
+    worker.questions++;
+    worker.thread.postMessage({ ...question, memory }, memory ? [memory] : []);
+  }
+
+  async #answerOf(step: number): Promise<A | Failed> {
     // While somebody waits the threads keep the program running, otherwise they do not.
     for (const { thread } of this.#workers) thread.ref();
     try {
@@ -132,7 +162,13 @@ export class WorkerBatches implements BatchSource {
   }
 }
 
-function revived(answer: Exclude<Answer, { batch: Batch }>): Error {
+/** What a worker says of an error. */
+export function failed(step: number, error: unknown): Failed {
+  const said = error instanceof Error ? error : new Error(String(error));
+  return { step, wrongInput: error instanceof InputError, message: said.message, stack: said.stack };
+}
+
+function revived(answer: Failed): Error {
   if (answer.wrongInput) return new InputError(answer.message);
   const error = new Error(`the batch of step ${answer.step} cannot be made: ${answer.message}`);
   if (answer.stack) error.stack = `${error.name}: ${error.message}\n${answer.stack}`;

@@ -1,0 +1,135 @@
+/** Pretraining from files that are read on the way: a recipe and its manifests, or one public set. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { loadCatalog, type Catalog, type Preprocessing } from "./datasets/catalog.js";
+import type { SkippedFile } from "./datasets/dataset.js";
+import { openManifest, writeManifest, type Manifest } from "./datasets/manifest.js";
+import { manifestRows, writeQuarantine } from "./datasets/manifestRows.js";
+import type { Shares } from "./datasets/mixture.js";
+import { publicFolderOf } from "./datasets/publicDataset.js";
+import { publicFolder } from "./datasets/publicSets.js";
+import { loadRecipe } from "./datasets/recipe.js";
+import type { Encoder } from "./encoder/vit.js";
+import { defaultCacheDir, type DataOptions, type PretrainRun } from "./experiment.js";
+import { objectiveOf, type Preset } from "./presets.js";
+import { Random } from "./random.js";
+import type { TrainEvent } from "./trainers/loop.js";
+import type { Method } from "./trainers/objective.js";
+import { pretrain } from "./trainers/pretrain.js";
+import { openQuarantine, type QuarantineLine } from "./trainers/quarantine.js";
+import { streamFeed, type StreamFeed } from "./trainers/stream.js";
+import { InputError } from "./types.js";
+
+/** What a run reads: rows, how they are mixed, and how each set is prepared. */
+export interface StreamSource {
+  /** The recipe's title, or the name of a set. */
+  readonly name: string;
+  readonly manifest: Manifest;
+  readonly shares?: Shares;
+  readonly recipeSeed: number;
+  readonly preprocessing: Readonly<Record<string, Preprocessing>>;
+  /** Sets of the recipe that are not on this machine. */
+  readonly absent: readonly string[];
+}
+
+export interface StreamSourceOptions extends DataOptions {
+  /** What `m3ret manifest` wrote; where left out, the sets that are on this machine are listed now. */
+  readonly manifests?: readonly string[];
+}
+
+/** Whether a run on it reads files on the way: a recipe, or a public set of the catalogue. */
+export function isStreamed(data: string, catalog: Catalog): boolean {
+  return /\.ya?ml$/i.test(data) || Object.hasOwn(catalog.public, data);
+}
+
+/**
+ * Opens a recipe (a name that ends in .yaml) or a public set by its name. Close its manifest in the end.
+ *
+ * @throws InputError of one line where a manifest's set is not in the catalogue, or nothing of a recipe is here
+ */
+export function openStream(data: string, options: StreamSourceOptions = {}): StreamSource {
+  const catalog = loadCatalog(options.catalogFile);
+  const recipe = Object.hasOwn(catalog.public, data) ? null : loadRecipe(data, catalog);
+  const wanted = recipe?.sets ?? [data];
+  const given = options.manifests;
+  const here = given ? wanted : wanted.filter((set) => catalog.public[set] && existsSync(publicFolder(set)));
+  if (recipe !== null && here.length === 0) {
+    throw new InputError(
+      `${data}: none of its sets is here: ${wanted.join(", ")}; looked in ${publicFolder("NAME")}; name files with --manifest`,
+    );
+  }
+  const files = given ?? (recipe === null ? wanted : here).map((set) => listed(set, catalog, options));
+  const manifest = openManifest(...files);
+  try {
+    const preprocessing = Object.fromEntries(
+      manifest.sets.map((set) => {
+        const entry = catalog.public[set] ?? catalog.datasets[set];
+        if (entry === undefined) {
+          throw new InputError(`${files.join(", ")}: nothing says how to prepare ${set}: it is not in ${catalog.file}`);
+        }
+        const size = options.size ?? recipe?.size ?? entry.preprocessing.size;
+        return [set, { ...entry.preprocessing, size }];
+      }),
+    );
+    return {
+      ...{ name: recipe?.title ?? data, manifest, shares: recipe?.shares, recipeSeed: recipe?.seed ?? 7 },
+      ...{ preprocessing, absent: given ? [] : wanted.filter((set) => !here.includes(set)) },
+    };
+  } catch (error) {
+    manifest.close();
+    throw error;
+  }
+}
+
+/** Lists the files of a set that is here, into the cache. */
+function listed(
+  name: string,
+  catalog: Catalog,
+  { cacheDir = defaultCacheDir(), seed, onProgress }: DataOptions,
+): string {
+  const set = catalog.public[name];
+  const folder = publicFolderOf(name, set);
+  const file = join(cacheDir, "manifests", `${name}-s${seed ?? 7}.jsonl`);
+  const left: SkippedFile[] = [];
+  const rows = manifestRows(name, set, folder, (one) => left.push(one), { seed, onProgress });
+  writeManifest(file, name, folder, rows, seed ?? 7);
+  writeQuarantine(`${file}.quarantine.jsonl`, folder, left);
+  return file;
+}
+
+export interface StreamRun extends PretrainRun {
+  /** Keep prepared samples on disk, below this folder. */
+  readonly prepared?: string;
+}
+
+export interface StreamedRun {
+  readonly feed: StreamFeed;
+  /** Files that could not be read; they are in quarantine.jsonl of the run's folder. */
+  readonly unread: readonly QuarantineLine[];
+  /** As `pretrainMethod`. */
+  run(): AsyncGenerator<TrainEvent, Encoder, void>;
+}
+
+/** Pretrains one method of a preset on a stream, into a folder. A stopped run goes on exactly, in the middle of an epoch too. */
+export function pretrainStream(method: Method, preset: Preset, source: StreamSource, options: StreamRun): StreamedRun {
+  const { engine, folder, seed, resume, steps = preset[method].steps, saveEvery } = options;
+  const { batchSize } = preset[method];
+  const { manifest, shares, recipeSeed, preprocessing } = source;
+  // A folder that holds a run is not touched before the trainer has said whether it goes on.
+  const quarantine = openQuarantine(folder, existsSync(join(folder, "state.safetensors")));
+  const feed = streamFeed(manifest, {
+    ...{ batchSize, preprocessing, shares, prepared: options.prepared, onUnread: quarantine.add },
+    seed: `${recipeSeed}/${seed}`,
+  });
+  const objective = objectiveOf(method, preset, feed);
+  const settings = {
+    ...{ seed, data: source.name, splitSeed: manifest.splitSeed, sets: manifest.sets, shares, recipeSeed },
+    ...{ manifest: manifest.digest, rows: manifest.length, size: feed.size, preprocessing, training: preset[method] },
+  };
+  const random = new Random(seed).fork(method);
+  return {
+    feed,
+    unread: quarantine.files,
+    run: () => pretrain(objective, feed, { engine, folder, steps, batchSize, random, settings, resume, saveEvery }),
+  };
+}
