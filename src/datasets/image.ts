@@ -4,7 +4,9 @@ import { readBytes } from "../files.js";
 import { half } from "../npy.js";
 import { InputError, type Decoded, type Kind } from "../types.js";
 import { bitmapSize, decodeBitmap } from "./imageBmp.js";
+import { pictureHeader } from "./imageHeader.js";
 import { planesOf, type Colours, type Planes } from "./imagePlanes.js";
+import { decodeSmallJpeg } from "./imageSmallJpeg.js";
 import { asUnsigned, tiffPages, type Hidden } from "./imageTiff.js";
 import { contentOf, wrongContent, type Format } from "./sniff.js";
 
@@ -100,6 +102,9 @@ function fromBitmap(bytes: Uint8Array, check: Check): Decoded {
   return decoded(planes, "image", [1, height, width], "uint8", noteAlpha(planes));
 }
 
+/** What a header says of the picture. */
+type Seen = Pick<Metadata, "width" | "height" | "depth" | "space" | "hasAlpha" | "pages" | "orientation">;
+
 async function fromVips(
   bytes: Uint8Array,
   path: string,
@@ -108,10 +113,18 @@ async function fromVips(
   check: Check,
 ): Promise<Decoded> {
   // "error" stops at damage; libvips' mere warnings (an odd ICC profile, a stray byte) let the pixels through.
+  const quick = pictureHeader(bytes, format);
+  // Whatever our reading of the header missed, libvips decodes no more pixels than were checked.
+  const limitInputPixels = quick === null ? false : quick.width * quick.height;
   const open = (pages: number): Sharp =>
-    sharp(bytes, { failOn: "error", ignoreIcc: true, limitInputPixels: false, ...(pages > 1 ? { pages } : {}) });
-  const one = await open(1).metadata();
+    sharp(bytes, { failOn: "error", ignoreIcc: true, limitInputPixels, ...(pages > 1 ? { pages } : {}) });
+  const one: Seen = quick ?? (await open(1).metadata());
   check(one.width, one.height);
+  const small = quick && (await decodeSmallJpeg(bytes, quick, path));
+  if (small) {
+    const planes = planesOf(small, small.length / (one.width * one.height), one.space === "b-w" ? "grey" : "rgb", 255);
+    return decoded(planes, "image", [1, one.height, one.width], "uint8", []);
+  }
   const { depth, kind, warnings } = await pagesToRead(path, one, format, asked, () => open(one.pages ?? 1).metadata());
   check(one.width, one.height, depth);
 
@@ -151,7 +164,7 @@ function aligned(data: Buffer, width: number): [ArrayBuffer, number, number] {
 
 async function pagesToRead(
   path: string,
-  one: Metadata,
+  one: Seen,
   format: Format | null,
   asked: ImageOptions["pages"],
   all: () => Promise<Metadata>,
