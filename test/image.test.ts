@@ -15,12 +15,12 @@ const write = (name: string, bytes: Uint8Array | string): string => {
   return join(scratch, name);
 };
 
-/** Made by test/reference/mediaImages.py, with what Pillow and tifffile read in them. */
+/** Made by test/reference/mediaImages.py and mediaRare.py, with what Pillow and tifffile read in them. */
+type Images = Record<string, { shape: number[]; dtype: string; kind: string; pixels: number[] }>;
 const media = (name: string): string => fileURLToPath(new URL(`./fixtures/media/${name}`, import.meta.url));
-const images = JSON.parse(readFileSync(media("images.json"), "utf8")) as Record<
-  string,
-  { shape: number[]; dtype: string; kind: string; pixels: number[] }
->;
+const rare = (name: string): string => fileURLToPath(new URL(`./fixtures/mediaRare/${name}`, import.meta.url));
+const images = JSON.parse(readFileSync(media("images.json"), "utf8")) as Images;
+const rareImages = JSON.parse(readFileSync(rare("images.json"), "utf8")) as Images;
 
 /** Decoders of lossy formats differ in the last digit of an inverse cosine transform or a colour conversion. */
 const lossy = (name: string): number => (/\.jpg$|smooth|jpeg/.test(name) ? 3 : 0);
@@ -146,10 +146,64 @@ test("cut and damaged pictures are pictures or one line", async () => {
   }
 });
 
-test("a TIFF file of float64 is refused by name", async () => {
-  expect(await inputErrorOf(readImage(media("f64_not_read.tif")))).toMatch(
-    /f64_not_read.tif: expected a TIFF file of 8, 16 or 32 bits, got 64$/,
+test.each(Object.keys(rareImages))("%s has the pixels that Pillow or tifffile reads, bit for bit", async (name) => {
+  const { shape, dtype, kind, pixels } = rareImages[name];
+  const decoded = await readFile(rare(name));
+  expect(decoded).toMatchObject({ shape, dtype, kind });
+  expect(decoded.pixels).toEqual(Float32Array.from(pixels));
+});
+
+test("a pixel of 64 bits counts as four where a limit is", async () => {
+  expect((await readImage(rare("f64.tif"), { maxPixels: 140 })).shape).toEqual([1, 1, 5, 7]);
+  expect(await inputErrorOf(readImage(rare("f64.tif"), { maxPixels: 139 }))).toMatch(
+    /7 x 5 pixels are over the limit maxPixels, 139 \(one of 64 bits counts as 4\)$/,
   );
+});
+
+test("a TIFF file of 64 bits as differences, or with alpha, is refused by name", async () => {
+  const changed = (tag: number, value: number): Buffer => {
+    const bytes = readFileSync(rare("f64_rgb.tif"));
+    const entries = bytes.readUInt32LE(4);
+    for (let at = entries + 2, i = 0; i < bytes.readUInt16LE(entries); i++, at += 12) {
+      if (bytes.readUInt16LE(at) === tag) bytes.writeUInt16LE(value, at + 8);
+    }
+    return bytes;
+  };
+  expect(await inputErrorOf(readImage(write("p.tif", changed(259, 7))))).toMatch(/compression for pictures are not/);
+  expect(await inputErrorOf(readImage(write("a.tif", changed(277, 4))))).toMatch(/64 bits with 4 channels; expected/);
+});
+
+test("run-length codes may jump over pixels, which stay of colour 0", async () => {
+  const bytes = readFileSync(rare("rle8_grey.bmp"));
+  const start = bytes.readUInt32LE(10);
+  bytes.writeInt32LE(6, 18);
+  bytes.writeInt32LE(3, 22);
+  const codes = [2, 9, 0, 2, 1, 1, 2, 8, 0, 0, 0, 3, 5, 6, 7, 0, 0, 1]; // jumps one further and one up
+  const { pixels } = await readImage(write("jump.bmp", Buffer.concat([bytes.subarray(0, start), Buffer.from(codes)])));
+  expect([...pixels]).toEqual([5, 6, 7, 0, 0, 0, 0, 0, 0, 8, 8, 0, 9, 9, 0, 0, 0, 0]);
+});
+
+test("an odd number of pixels of four bits keeps its last one", async () => {
+  const bytes = readFileSync(rare("rle4.bmp"));
+  const start = bytes.readUInt32LE(10);
+  bytes.writeInt32LE(6, 18);
+  bytes.writeInt32LE(1, 22);
+  const line = async (...codes: number[]) =>
+    (await readImage(write("odd.bmp", Buffer.concat([bytes.subarray(0, start), Buffer.from([...codes, 0, 1])]))))
+      .pixels;
+  expect(await line(0, 5, 0x12, 0x34, 0x50, 0)).toEqual(await line(2, 0x12, 2, 0x34, 1, 0x50));
+});
+
+test("run-length codes that end early, or go outside the picture, are refused or cut, never written elsewhere", async () => {
+  const bytes = readFileSync(rare("rle8.bmp"));
+  expect(await inputErrorOf(readImage(write("cut.bmp", bytes.subarray(0, bytes.length - 100))))).toMatch(
+    /damaged or truncated BMP file: it ends too early$/,
+  );
+  const start = bytes.readUInt32LE(10);
+  const codes = (...list: number[]) => Buffer.concat([bytes.subarray(0, start), Buffer.from(list)]);
+  const dark = (await readImage(write("none.bmp", codes(0, 1)))).pixels;
+  expect((await readImage(write("up.bmp", codes(0, 2, 0, 255, 9, 9, 0, 1)))).pixels).toEqual(dark);
+  expect((await readImage(write("right.bmp", codes(0, 2, 255, 0, 9, 9, 0, 3, 7, 7, 7, 0, 0, 1)))).pixels).toEqual(dark);
 });
 
 test("a text file called .png is named with what it is", async () => {

@@ -7,7 +7,7 @@ import { bitmapSize, decodeBitmap } from "./imageBmp.js";
 import { pictureHeader } from "./imageHeader.js";
 import { planesOf, type Colours, type Planes } from "./imagePlanes.js";
 import { decodeSmallJpeg } from "./imageSmallJpeg.js";
-import { asUnsigned, tiffPages, type Hidden } from "./imageTiff.js";
+import { asUnsigned, ofFourWords, type Disguised } from "./imageTiff.js";
 import { contentOf, wrongContent, type Format } from "./sniff.js";
 
 export interface ImageOptions {
@@ -53,19 +53,19 @@ export async function decodeImage(bytes: Uint8Array, path: string, options: Imag
   const { maxPixels = 2 ** 27, maxSeconds = 60, pages } = options;
   const { format, what } = contentOf(bytes);
   if (!isImageFormat(format)) throw wrongContent(path, "a PNG, JPEG, TIFF, WebP, GIF or BMP picture", what);
-  const check = (width: number, height: number, depth = 1): void => {
+  let words = 1; // that a pixel is read as: one of 64 bits takes the memory of four
+  const check: Check = (width, height, depth = 1) => {
     if (width * height * depth <= maxPixels) return;
-    const size = `${width} x ${height}${depth > 1 ? ` x ${depth}` : ""}`;
-    throw new InputError(`${path}: ${size} pixels are over the limit maxPixels, ${maxPixels}`);
+    const size = `${width / words} x ${height}${depth > 1 ? ` x ${depth}` : ""}`;
+    const counts = words > 1 ? ` (one of 64 bits counts as ${words})` : "";
+    throw new InputError(`${path}: ${size} pixels are over the limit maxPixels, ${maxPixels}${counts}`);
   };
   try {
     if (format === "bmp") return fromBitmap(bytes, check);
-    if (format === "tiff" && tiffPages(bytes)[0].bits === 64) {
-      throw new InputError(`${path}: expected a TIFF file of 8, 16 or 32 bits, got 64`);
-    }
     const hidden = format === "tiff" ? asUnsigned(bytes) : null;
+    words = hidden?.words ?? 1;
     const read = await fromVips(hidden?.bytes ?? bytes, path, format, { pages, maxSeconds }, check);
-    return hidden === null ? read : unhidden(read, hidden.type);
+    return hidden === null ? read : unhidden(read, hidden);
   } catch (error) {
     if (error instanceof InputError) throw error;
     const reason = (error instanceof Error ? error.message : String(error)).trim().split("\n")[0];
@@ -85,9 +85,14 @@ export async function pagesOf(bytes: Uint8Array): Promise<number> {
   }
 }
 
-/** Numbers that came through as unsigned ones of 16 bits: 0xffff is −1, or a half-precision float. */
-function unhidden(read: Decoded, dtype: Hidden): Decoded {
-  const { pixels } = read;
+/** Numbers that came through as unsigned ones of 16 bits: 0xffff is −1, or a half-precision float, or a quarter of a double. */
+function unhidden(read: Decoded, hidden: Disguised): Decoded {
+  const { pixels, shape } = read;
+  const dtype = hidden.type;
+  if (hidden.words === 4) {
+    const [channels, depth, height, width] = shape;
+    return { ...read, pixels: ofFourWords(pixels, hidden), shape: [channels, depth, height, width / 4], dtype };
+  }
   for (let i = 0; i < pixels.length; i++) pixels[i] = dtype === "int16" ? (pixels[i] << 16) >> 16 : half(pixels[i]);
   return { ...read, dtype };
 }

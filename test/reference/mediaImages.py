@@ -137,5 +137,4 @@ with tifffile.TiffWriter(OUT / "unlike_pages.tif") as writer:
 tifffile.imwrite(OUT / "colour_pages.tif", rng.integers(0, 256, (3, 5, 7, 3), dtype="u1"), photometric="rgb")
 frames = [Image.fromarray(np.full((9, 14, 3), shade, "u1")) for shade in (10, 100, 200)]
 frames[0].save(OUT / "moving.webp", save_all=True, append_images=frames[1:], lossless=True)
-tifffile.imwrite(OUT / "f64_not_read.tif", np.ones((5, 7)), photometric="minisblack")
 (OUT / "images.json").write_text(json.dumps(expected) + "\n")
