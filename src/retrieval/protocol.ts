@@ -104,6 +104,28 @@ function readRelevance(
   return { isRelevant: (q, g) => wanted[q] === given[g], words: label, classes };
 }
 
+/** What each query that could be answered scored: what paired tests compare. Two encoders on the same sets share the rows. */
+export interface QueryOutcomes {
+  readonly ks: readonly number[];
+  /** Row numbers of the answered queries. */
+  readonly rows: readonly number[];
+  /** [n]  the group of each. */
+  readonly groups: readonly string[];
+  /** [n, width]: Recall@K by K, Precision@K by K, average precision, reciprocal rank. */
+  readonly values: Float64Array;
+}
+
+/** One metric of every answered query: `outcome(outcomes, "recallAtK", 1)` holds zeros and ones. */
+export function outcome(outcomes: QueryOutcomes, metric: keyof Metrics, k?: number): Float64Array {
+  const { ks, rows, values } = outcomes;
+  const width = 2 * ks.length + 2;
+  const offset = metric === "precisionAtK" ? ks.length : 0;
+  const at = metric === "mAP" ? width - 2 : metric === "mrr" ? width - 1 : offset + ks.indexOf(k ?? NaN);
+  const byK = metric === "recallAtK" || metric === "precisionAtK";
+  if (byK && !ks.includes(k ?? NaN)) throw new InputError(`k = ${k} was not measured; there are k = ${ks.join(", ")}`);
+  return Float64Array.from(rows, (_, i) => values[i * width + at]);
+}
+
 /** Per-query numbers, in the order in which `metricsFrom` reads them back. */
 function measure(ranked: Uint8Array, ks: readonly number[]): number[] {
   const first = firstRank(ranked);
@@ -143,6 +165,7 @@ function chanceTable(ks: readonly number[]): (relevant: number, gallery: number)
 
 /** One line per query that could be answered. */
 interface Judged {
+  readonly row: number;
   readonly values: readonly number[];
   readonly chance: readonly number[];
   readonly rank: number;
@@ -167,6 +190,15 @@ export function evaluateRetrieval(
   gallery: EmbeddingSet,
   options: EvaluationOptions,
 ): RetrievalReport {
+  return evaluateQueries(queries, gallery, options).report;
+}
+
+/** `evaluateRetrieval`, and what each query scored. */
+export function evaluateQueries(
+  queries: EmbeddingSet,
+  gallery: EmbeddingSet,
+  options: EvaluationOptions,
+): { readonly report: RetrievalReport; readonly outcomes: QueryOutcomes } {
   const { relevance = "label", ks = [1, 5, 10] } = options;
   const { rounds = 1000, level = 0.95 } = options.bootstrap;
   assertComparable(queries, gallery);
@@ -189,6 +221,7 @@ export function evaluateRetrieval(
     if (relevant === 0) return;
     const row = ranked.subarray(0, order.length);
     judged.push({
+      row: q,
       values: measure(row, ks),
       chance: chanceOf(relevant, order.length),
       rank: firstRank(row),
@@ -228,7 +261,7 @@ export function evaluateRetrieval(
     groups: new Set(groups).size,
     ownGroupPairs,
   };
-  return {
+  const report: RetrievalReport = {
     protocol:
       `cosine, exact search; relevant: same ${words}; Recall@K: any relevant item in the top K; a query's own group is ` +
       `${excludeOwnGroup ? "never" : "also"} retrieved; intervals: ${100 * level} % percentile bootstrap over query groups, exact binomial at 0 and 1`,
@@ -242,6 +275,8 @@ export function evaluateRetrieval(
     bootstrap: { rounds, level },
     warnings: warningsOf(queries, gallery, ks, n),
   };
+  const values = Float64Array.from(judged.flatMap((query) => query.values));
+  return { report, outcomes: { ks, rows: judged.map(({ row }) => row), groups, values } };
 }
 
 /** Intervals of all queries, then of the mean over classes, then of each class: `width` numbers for each of them. */

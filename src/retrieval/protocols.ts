@@ -1,0 +1,171 @@
+/**
+ * Protocols by name. The paper's own is not published, so a number means nothing without the rules that made it: each
+ * protocol is a plain object, it has a version that rises when the same vectors would give another number, and it is
+ * stored with the results.
+ */
+import { InputError } from "../types.js";
+import type { EvaluationOptions } from "./protocol.js";
+
+/** What is asked, of whom, and what counts as an answer. */
+interface Question {
+  readonly version: number;
+  readonly question: string;
+  readonly queries: string;
+  readonly gallery: string;
+  readonly relevance: NonNullable<EvaluationOptions["relevance"]>;
+  /** Whether a query may retrieve items of its own patient. */
+  readonly ownPatient: "never retrieved" | "what is looked for";
+}
+
+const HELD_OUT = "patients that no encoder was trained on";
+const QUERIES = `the split query: ${HELD_OUT}`;
+const GALLERY = `the split gallery: other ${HELD_OUT}`;
+
+export const PROTOCOLS = {
+  "within-modality": {
+    version: 1,
+    question: "which pictures of the query's modality are most like it?",
+    queries: `${QUERIES}; one modality`,
+    gallery: `${GALLERY}; the same modality`,
+    relevance: "label",
+    ownPatient: "never retrieved",
+  },
+  pooled: {
+    version: 1,
+    question: "which pictures of any pretraining modality are most like it?",
+    queries: `${QUERIES}; one pretraining modality, or all`,
+    gallery: `${GALLERY}; all pretraining modalities together, the query's own among them`,
+    relevance: "label",
+    ownPatient: "never retrieved",
+  },
+  "cross-modal": {
+    version: 1,
+    question: "which pictures of another modality are most like it?",
+    queries: `${QUERIES}; one modality`,
+    gallery: `${GALLERY}; one other modality`,
+    relevance: "label",
+    ownPatient: "never retrieved",
+  },
+  "exact-pairs": {
+    version: 1,
+    question: "where is the same patient in the other modality?",
+    queries: `the splits query and gallery: ${HELD_OUT}; one modality`,
+    gallery: "the same patients; one other modality",
+    relevance: "group",
+    ownPatient: "what is looked for",
+  },
+  "given-sets": {
+    version: 1,
+    question: "which gallery items are most like the query?",
+    queries: "as given; of a file with splits, the split query",
+    gallery: "as given; of a file with splits, the split gallery",
+    relevance: "label",
+    ownPatient: "never retrieved",
+  },
+} as const satisfies Readonly<Record<string, Question>>;
+
+export type ProtocolName = keyof typeof PROTOCOLS;
+
+/** Plain values: it goes into results.json as it is. */
+export interface Protocol extends Question {
+  readonly name: ProtocolName;
+  /** The column that makes an item relevant, or "group". */
+  readonly label: string;
+  readonly similarity: "cosine";
+  /** Ties are in order of gallery row. */
+  readonly search: "exact";
+  readonly ks: readonly number[];
+  readonly metrics: {
+    readonly recallAtK: "1 where any of the first K is relevant, else 0";
+    readonly precisionAtK: "the relevant share of the first K";
+    readonly mAP: "average precision over the whole ranking";
+    readonly mrr: "1 / place of the first relevant item, over the whole ranking";
+  };
+  readonly averages: {
+    readonly micro: "over queries";
+    readonly macro: "over classes, of their means";
+  };
+  readonly unanswerable: "a query without a relevant item in the gallery is counted and left out";
+  readonly chance: "exact expectation of a random order, query by query";
+  readonly interval: {
+    readonly method: "percentile bootstrap over patients; exact binomial at 0 and 1";
+    readonly rounds: number;
+    readonly level: number;
+  };
+  readonly comparison: {
+    readonly method: "paired permutation test over patients, two-sided, on the same queries";
+    readonly correction: "Holm, over every comparison of one table";
+  };
+}
+
+export interface ProtocolSettings {
+  /** Not for exact pairs. */
+  readonly label?: string;
+  readonly ks: readonly number[];
+  readonly rounds: number;
+  readonly level?: number;
+}
+
+/** A protocol with its settings filled in. */
+export function protocolOf(name: ProtocolName, { label, ks, rounds, level = 0.95 }: ProtocolSettings): Protocol {
+  const question: Question = PROTOCOLS[name];
+  if (question.relevance === "label" && !label) throw new InputError(`protocol ${name}: expected a label, got none`);
+  return {
+    name,
+    ...question,
+    label: question.relevance === "group" ? "group" : label!,
+    similarity: "cosine",
+    search: "exact",
+    ks,
+    metrics: {
+      recallAtK: "1 where any of the first K is relevant, else 0",
+      precisionAtK: "the relevant share of the first K",
+      mAP: "average precision over the whole ranking",
+      mrr: "1 / place of the first relevant item, over the whole ranking",
+    },
+    averages: { micro: "over queries", macro: "over classes, of their means" },
+    unanswerable: "a query without a relevant item in the gallery is counted and left out",
+    chance: "exact expectation of a random order, query by query",
+    interval: { method: "percentile bootstrap over patients; exact binomial at 0 and 1", rounds, level },
+    comparison: {
+      method: "paired permutation test over patients, two-sided, on the same queries",
+      correction: "Holm, over every comparison of one table",
+    },
+  };
+}
+
+/** `within-modality@1`: what tables and rows name. */
+export function protocolId({ name, version }: Pick<Protocol, "name" | "version">): string {
+  return `${name}@${version}`;
+}
+
+/** What `evaluateRetrieval` needs to know of a protocol, besides its generator. */
+export function evaluationOf({
+  relevance,
+  label,
+  ks,
+}: Protocol): Pick<EvaluationOptions, "relevance" | "label" | "ks"> {
+  return relevance === "group" ? { relevance, ks } : { relevance, label, ks };
+}
+
+/** A protocol in markdown, one line a rule, for notebooks. */
+export function protocolMarkdown(protocol: Protocol): string {
+  const { question, queries, gallery, relevance, label, ownPatient, ks, interval, comparison } = protocol;
+  const relevant = relevance === "group" ? "the query's own patient" : `the query's \`${label}\``;
+  const rows = [
+    ["question", question],
+    ["queries", queries],
+    ["gallery", gallery],
+    ["relevant", relevant],
+    ["the query's own patient", ownPatient],
+    ["nearest by", `${protocol.similarity}, ${protocol.search} search, ties in order of the gallery`],
+    ["K", ks.join(", ")],
+    ["unanswerable queries", protocol.unanswerable],
+    ["micro, macro", `${protocol.averages.micro}; ${protocol.averages.macro}`],
+    ["chance", protocol.chance],
+    ["interval", `${100 * interval.level} %, ${interval.method}, ${interval.rounds} rounds`],
+    ["encoders compared by", `${comparison.method}; ${comparison.correction}`],
+  ];
+  const lines = rows.map(([name, value]) => `| ${name} | ${value.replaceAll("|", "\\|")} |`);
+  return [`**Protocol ${protocolId(protocol)}**`, "", "| rule | value |", "|---|---|", ...lines, ""].join("\n");
+}
