@@ -1,5 +1,6 @@
 /** The paper's claims beside what a run measured, worded from the numbers and nothing else. */
-import { directionName as nameOf, type Judgement, type ResultRow } from "./judge.js";
+import type { Comparison } from "./analysis/comparisons.js";
+import { directionName as nameOf, twinName, type Answer, type Judgement, type ResultRow } from "./judge.js";
 import { UNSEEN_MODALITY } from "./types.js";
 
 /** `yes` on all, `no` on none, `partly` on some of what was measured: see `claimsOf`. */
@@ -37,8 +38,21 @@ function untrainedRows(rows: readonly ResultRow[], { from, to, label }: ResultRo
 
 /** The untrained encoder with the same pooling and whitening: `MAE, mean` meets `untrained, mean`. */
 function twin(rows: readonly ResultRow[], row: ResultRow): ResultRow {
-  const name = row.encoder.replace(/^[^,]+/, "untrained");
-  return untrainedRows(rows, row).find(({ encoder }) => encoder === name)!;
+  return untrainedRows(rows, row).find(({ encoder }) => encoder === twinName(row.encoder))!;
+}
+
+/**
+ * What the paired test says of these rows against their twins. It stands beside the verdict, which goes by intervals alone:
+ * a paired test sees smaller differences, and p is corrected over the whole table that the rows are from.
+ */
+function pairedTest({ comparisons }: Pick<Answer, "comparisons">, own: readonly ResultRow[], k: string): string {
+  const wanted = new Set(own.map((row) => `${row.encoder}, ${nameOf(row)}`));
+  const tests = comparisons.filter(
+    (c: Comparison) => c.baseline === "untrained" && String(c.k) === k && wanted.has(`${c.encoder}, ${c.column}`),
+  );
+  if (tests.length === 0) return "";
+  const above = tests.filter(({ verdict }) => verdict === "above").length;
+  return `; above it by a paired test (Holm over ${tests[0].family}) in ${above}`;
 }
 
 interface Finding {
@@ -47,13 +61,15 @@ interface Finding {
 }
 
 /** Against the untrained encoder: like for like, and against the best that any of its rows could be. */
-function againstUntrained(rows: readonly ResultRow[], own: readonly ResultRow[]): Finding {
+function againstUntrained(answer: Answer, own: readonly ResultRow[]): Finding {
+  const { rows } = answer;
   const above = own.filter((row) => at1(row).value > at1(twin(rows, row)).high);
   const clear = own.filter((row) => at1(row).low > Math.max(...untrainedRows(rows, row).map((r) => at1(r).high)));
   const cells = own.map((row) => `${nameOf(row)} ${number(at1(row).value)} (${number(at1(twin(rows, row)).value)})`);
   const measured =
     `Recall@1 (untrained, same pooling): ${cells.join(", ")}; chance ${number(own[0].chance["1"])}. Above the untrained ` +
-    `interval in ${above.length} of ${own.length}; whole interval above every untrained row in ${clear.length}`;
+    `interval in ${above.length} of ${own.length}; whole interval above every untrained row in ${clear.length}` +
+    pairedTest(answer, own, "1");
   const all = clear.length === own.length;
   return { verdict: all ? "yes" : above.length > 0 || clear.length > 0 ? "partly" : "no", measured };
 }
@@ -62,7 +78,8 @@ function againstUntrained(rows: readonly ResultRow[], own: readonly ResultRow[])
  * Exact pairs at rank K: above chance is not enough, because an untrained encoder finds some of them too. It counts where
  * the whole interval lies above chance and the value above the interval of the untrained encoder of the same pooling.
  */
-function againstChanceAndUntrained(rows: readonly ResultRow[], own: readonly ResultRow[], k: string): Finding {
+function againstChanceAndUntrained(answer: Answer, own: readonly ResultRow[], k: string): Finding {
+  const { rows } = answer;
   const overChance = own.filter((row) => row.recallAtK[k].low > row.chance[k]);
   const both = overChance.filter((row) => row.recallAtK[k].value > twin(rows, row).recallAtK[k].high);
   const cells = own.map((row) => {
@@ -73,7 +90,7 @@ function againstChanceAndUntrained(rows: readonly ResultRow[], own: readonly Res
     verdict: verdictOf(both.length, own.length),
     measured:
       `Recall@${k}: ${cells.join(", ")}. Whole interval above chance in ${overChance.length} of ${own.length}, and above ` +
-      `the untrained interval in ${both.length}`,
+      `the untrained interval in ${both.length}${pairedTest(answer, own, k)}`,
   };
 }
 
@@ -92,27 +109,27 @@ export function claimsOf({ perModality, crossModal, pairs, mri }: Judgement): Cl
       const nothing: Finding = { verdict: "not measured", measured: "no such data in this run" };
       return { claim: `${method}: ${text}`, ...(own.length > 0 ? judge(own) : nothing) };
     };
-    const untrained = (rows: readonly ResultRow[]) => (own: readonly ResultRow[]) => againstUntrained(rows, own);
+    const untrained = (answer: Answer) => (own: readonly ResultRow[]) => againstUntrained(answer, own);
     const k = String(Math.max(...Object.keys(pairs.rows[0]?.recallAtK ?? { 1: 0 }).map(Number)));
     return [
-      claim("retrieval within every pretraining modality", of(perModality.rows), untrained(perModality.rows)),
+      claim("retrieval within every pretraining modality", of(perModality.rows), untrained(perModality)),
       claim(
         "alignment across modalities without pairs (into CT)",
         of(crossModal.rows, ({ to }) => to === "ct"),
-        untrained(crossModal.rows),
+        untrained(crossModal),
       ),
       claim("finds the same patient across X-ray and CT", of(pairs.rows), (own) =>
-        againstChanceAndUntrained(pairs.rows, own, k),
+        againstChanceAndUntrained(pairs, own, k),
       ),
       claim(
         "transfer to MRI, never seen",
         of(mri.rows, ({ to }) => to === UNSEEN_MODALITY),
-        untrained(mri.rows),
+        untrained(mri),
       ),
       claim(
         "MRI queries find seen modalities",
         of(mri.rows, ({ to }) => to !== UNSEEN_MODALITY),
-        untrained(mri.rows),
+        untrained(mri),
       ),
     ];
   });

@@ -66,7 +66,10 @@ export {
 } from "./embeddings.js";
 export type { EmbeddingSet } from "./embeddings.js";
 export { buildIndex } from "./retrieval/hnsw.js";
-export { evaluateRetrieval } from "./retrieval/protocol.js";
+export { evaluateQueries, evaluateRetrieval, outcome } from "./retrieval/protocol.js";
+export { protocolId, protocolMarkdown, protocolOf, PROTOCOLS } from "./retrieval/protocols.js";
+export type { Protocol } from "./retrieval/protocols.js";
+export { holm, pairedTest } from "./retrieval/significance.js";
 export { exactSearch } from "./retrieval/search.js";
 
 // analysis
@@ -93,10 +96,12 @@ export {
   saveFigure,
   umapFigure,
 } from "./analysis/figures.js";
+export { compare, comparisonRows } from "./analysis/comparisons.js";
 export { drawGallery, galleryRows } from "./analysis/gallery.js";
 export { liveTraining, watchTraining } from "./analysis/liveTraining.js";
 export { printFigure, savePrint } from "./analysis/printFigure.js";
 export { recallTable, toDataFrame, toMarkdown, toText } from "./analysis/tables.js";
+export { captionOf, saveTables, toLatex } from "./analysis/tableFiles.js";
 export { umap2d } from "./analysis/umap.js";
 export { fitWhitening, whiten } from "./analysis/whiten.js";
 

@@ -1,25 +1,36 @@
 /** Every table of the paper's claims, from embeddings alone: per modality, across modalities, exact pairs, MRI. */
-import { pairRetrieval } from "./analysis/alignment.js";
-import { recallTable, type EncoderResults, type Table, type Variant } from "./analysis/tables.js";
+import { compare, type Comparison, type Rivals } from "./analysis/comparisons.js";
+import { recallTable, type EncoderResults, type Table, type TableOptions, type Variant } from "./analysis/tables.js";
+import { trapsOf } from "./analysis/traps.js";
+import type { Trap } from "./datasets/catalog.js";
 import { centrePerModality, selectRows, type EmbeddingSet } from "./embeddings.js";
 import type { NamedEmbeddings } from "./experiment.js";
 import { Random } from "./random.js";
-import { evaluateRetrieval, labelColumn, type RetrievalReport } from "./retrieval/protocol.js";
+import { evaluateQueries, labelColumn, type QueryOutcomes, type RetrievalReport } from "./retrieval/protocol.js";
+import { evaluationOf, protocolId, protocolOf, type Protocol, type ProtocolName } from "./retrieval/protocols.js";
 import { InputError, MODALITIES, PRETRAIN_MODALITIES, UNSEEN_MODALITY, type Modality, type Split } from "./types.js";
 
+/** A modality, or all pretraining modalities together. */
+export type Scope = Modality | "all";
+
 /** One encoder asked one question; the row of results.json. */
-export interface ResultRow extends RetrievalReport {
+export interface ResultRow<From extends Scope = Modality, To extends Scope = Modality> extends RetrievalReport {
   readonly encoder: string;
   readonly role: NamedEmbeddings["role"];
   readonly variant: Variant;
-  readonly from: Modality;
-  readonly to: Modality;
+  readonly from: From;
+  readonly to: To;
+  /** The protocol's name and version: its rules stand in `protocols` of results.json. */
+  readonly rules: string;
 }
+
+/** A row of pooled retrieval: the gallery holds every pretraining modality. */
+export type PooledRow = ResultRow<Scope, "all">;
 
 /** A question that could not be asked, and why. */
 export interface Unasked {
-  readonly from: Modality;
-  readonly to: Modality;
+  readonly from: Scope;
+  readonly to: Scope;
   readonly label: string;
   readonly reason: string;
 }
@@ -33,22 +44,32 @@ export interface JudgeOptions {
   readonly seed: number;
   readonly ks: readonly number[];
   readonly rounds: number;
+  /** What is known to mislead in this data: printed beside the numbers that it concerns. */
+  readonly traps?: readonly Trap[];
 }
 
 /** One question of every encoder: the rows, and the same as tables that print. */
-export interface Answer {
-  readonly rows: readonly ResultRow[];
-  /** One per K of Recall@K, smallest first; empty where nothing could be asked. */
+export interface Answer<Row = ResultRow> {
+  readonly rows: readonly Row[];
+  /** Micro-averaged, one per K of Recall@K, smallest first; empty where nothing could be asked. */
   readonly tables: readonly Table[];
+  /** Recall@1 macro-averaged, Precision@K of the largest K, mAP and MRR. */
+  readonly furtherTables: readonly Table[];
+  /** Paired tests of Recall@K at every K, of each trained row against its untrained twin and against raw pixels. */
+  readonly comparisons: readonly Comparison[];
 }
 
 export interface Judgement {
   readonly perModality: Answer;
+  /** Into a gallery of all pretraining modalities together. */
+  readonly pooled: Answer<PooledRow>;
   readonly crossModal: Answer;
   /** The same patient's CT among all: `relevance` is the group. Empty where no patient has both. */
   readonly pairs: Answer;
   readonly mri: Answer;
   readonly unasked: readonly Unasked[];
+  /** The rules of every question that was asked, by `ResultRow.rules`. */
+  readonly protocols: Readonly<Record<string, Protocol>>;
 }
 
 /** Throws where embeddings that come from a ceiling are to stand in a table as something else. */
@@ -58,13 +79,13 @@ export function assertCeilingSaysSo({ name, role, set }: Pick<NamedEmbeddings, "
   }
 }
 
-interface Direction {
-  readonly from: Modality;
-  readonly to: Modality;
+interface Direction<From extends Scope = Modality, To extends Scope = Modality> {
+  readonly from: From;
+  readonly to: To;
 }
 
 /** How a direction is written in tables and claims: `ct`, or `xray → ct`. */
-export function directionName({ from, to }: Direction): string {
+export function directionName({ from, to }: Direction<Scope, Scope>): string {
   return from === to ? from : `${from} → ${to}`;
 }
 
@@ -87,112 +108,212 @@ function contestants(all: readonly NamedEmbeddings[]): Contestant[] {
   return [...given, ...centred];
 }
 
-function part(set: EmbeddingSet, modality: Modality, split: Split): EmbeddingSet {
-  return selectRows(set, (i) => set.modalities[i] === modality && set.splits[i] === split);
+/** Rows of one modality, or of every pretraining modality. */
+function part(set: EmbeddingSet, scope: Scope, split: Split | null): EmbeddingSet {
+  const inScope = (m: Modality) => (scope === "all" ? PRETRAIN_MODALITIES.includes(m) : m === scope);
+  return selectRows(set, (i) => inScope(set.modalities[i]) && (split === null || set.splits[i] === split));
 }
 
+/** One question in several directions. */
+interface Asked<From extends Scope, To extends Scope> {
+  /** Part of the tables' file names. */
+  readonly name: string;
+  readonly title: string;
+  readonly protocol: Protocol;
+  readonly directions: readonly Direction<From, To>[];
+  readonly who: readonly Contestant[];
+}
+
+const queriesOf = (set: EmbeddingSet, { from }: Direction<Scope, Scope>, { relevance }: Protocol) =>
+  part(set, from, relevance === "group" ? null : "query");
+const galleryOf = (set: EmbeddingSet, { to }: Direction<Scope, Scope>, { relevance }: Protocol) =>
+  part(set, to, relevance === "group" ? null : "gallery");
+
 /** Why a question cannot be asked of this data, or null. */
-function obstacle({ from, to }: Direction, label: string, set: EmbeddingSet): string | null {
-  const [queries, gallery] = [part(set, from, "query"), part(set, to, "gallery")];
-  if (queries.n === 0) return `no ${from} among the queries`;
-  if (gallery.n === 0) return `no ${to} in the gallery`;
-  const answers = new Set(labelColumn(gallery, label, "gallery"));
-  const shared = labelColumn(queries, label, "queries").some((value) => value !== "" && answers.has(value));
-  return shared ? null : `no ${label} is shared by ${from} queries and ${to} gallery`;
+function obstacle(direction: Direction<Scope, Scope>, protocol: Protocol, set: EmbeddingSet): string | null {
+  const { from, to } = direction;
+  const [queries, gallery] = [queriesOf(set, direction, protocol), galleryOf(set, direction, protocol)];
+  const pairs = protocol.relevance === "group";
+  if (queries.n === 0) return `no ${from} among the ${pairs ? "samples" : "queries"}`;
+  if (gallery.n === 0) return `no ${to} ${pairs ? "among the samples" : "in the gallery"}`;
+  const column = (of: EmbeddingSet, name: string) => (pairs ? of.groups : labelColumn(of, protocol.label, name));
+  const answers = new Set(column(gallery, "gallery"));
+  const shared = column(queries, "queries").some((value) => value !== "" && answers.has(value));
+  return shared ? null : `no ${pairs ? "patient" : protocol.label} is shared by ${from} queries and ${to} gallery`;
 }
 
 /** Judges all encoders on all questions with one seed; every encoder meets the same bootstrap resamples. */
 export function judge(all: readonly NamedEmbeddings[], options: JudgeOptions): Judgement {
-  const { label, crossModalLabel, data, seed, ks, rounds } = options;
+  const { label, crossModalLabel, ks, rounds } = options;
   all.forEach(assertCeilingSaysSo);
   const judged = contestants(all);
-  const bootstrap = { rounds, random: new Random(seed).fork("judge") };
+  const uncentred = judged.filter(({ variant }) => variant !== "centred");
   const unasked: Unasked[] = [];
+  const protocols: Record<string, Protocol> = {};
+  const rules = (name: ProtocolName, by: string) => protocolOf(name, { label: by, ks, rounds });
 
-  const ask = (directions: readonly Direction[], label: string, title: string, who: readonly Contestant[]): Answer => {
-    const possible = directions.filter((direction) => {
-      const reason = obstacle(direction, label, all[0].set);
-      if (reason) unasked.push({ ...direction, label, reason });
+  const ask = <From extends Scope, To extends Scope>(asked: Asked<From, To>): Answer<ResultRow<From, To>> => {
+    const { protocol } = asked;
+    const possible = asked.directions.filter((direction) => {
+      const reason = obstacle(direction, protocol, all[0].set);
+      if (reason) unasked.push({ ...direction, label: protocol.label, reason });
       return reason === null;
     });
-    const rows = who.flatMap((contestant) =>
-      possible.map((direction) => {
-        const queries = part(contestant.set, direction.from, "query");
-        const gallery = part(contestant.set, direction.to, "gallery");
-        return rowOf(contestant, direction, evaluateRetrieval(queries, gallery, { label, ks, bootstrap }));
-      }),
-    );
-    return { rows, tables: tablesOf(rows, title, { data, seed, ks }) };
+    if (possible.length === 0) return { rows: [], tables: [], furtherTables: [], comparisons: [] };
+    protocols[protocolId(protocol)] = protocol;
+    return answerOf({ ...asked, directions: possible }, options);
   };
 
   const present = MODALITIES.filter((m) => all[0].set.modalities.includes(m));
   const seen = present.filter((m) => PRETRAIN_MODALITIES.includes(m));
-  const uncentred = judged.filter(({ variant }) => variant !== "centred");
   const within = seen.map((m) => ({ from: m, to: m }));
   const across = seen.flatMap((from) => seen.filter((to) => to !== from).map((to) => ({ from, to })));
-  const unseen = present.includes(UNSEEN_MODALITY)
-    ? [UNSEEN_MODALITY, ...seen].map((to) => ({ from: UNSEEN_MODALITY, to }))
-    : [];
-  return {
-    perModality: ask(within, label, "Retrieval within each modality", uncentred),
-    crossModal: ask(across, crossModalLabel, "Retrieval across modalities, no pairs in training", judged),
-    pairs: askPairs(judged, { data, seed, ks, bootstrap }),
-    mri: mergeAnswers(
-      ask(unseen.slice(0, 1), label, "Transfer to MRI, never seen in pretraining", uncentred),
-      ask(unseen.slice(1), crossModalLabel, "From MRI to what was seen", uncentred),
-    ),
-    unasked,
-  };
-}
-
-const mergeAnswers = (a: Answer, b: Answer): Answer => ({
-  rows: [...a.rows, ...b.rows],
-  tables: [...a.tables, ...b.tables],
-});
-
-function rowOf({ name, role, variant }: Contestant, direction: Direction, report: RetrievalReport): ResultRow {
-  return { encoder: name, role, variant, ...direction, ...report };
-}
-
-/** X-ray → CT of the same patient, and back, among all patients of the evaluation splits. */
-function askPairs(
-  judged: readonly Contestant[],
-  {
-    data,
-    seed,
-    ks,
-    bootstrap,
-  }: { data: string; seed: number; ks: readonly number[]; bootstrap: { rounds: number; random: Random } },
-): Answer {
-  const { set } = judged[0];
-  const groupsOf = (m: Modality) => new Set(set.groups.filter((_, i) => set.modalities[i] === m));
-  const [xray, ct] = [groupsOf("xray"), groupsOf("ct")];
-  if (![...xray].some((group) => ct.has(group))) return { rows: [], tables: [] };
-  const directions: Direction[] = [
+  const intoAll = ([...seen, "all"] as const).map((from) => ({ from, to: "all" as const }));
+  const unseen = present.includes(UNSEEN_MODALITY) ? [UNSEEN_MODALITY] : [];
+  const pairs: Direction[] = [
     { from: "xray", to: "ct" },
     { from: "ct", to: "xray" },
   ];
-  const rows = judged.flatMap((c) =>
-    directions.map((direction) => rowOf(c, direction, pairRetrieval(c.set, c.set, { ...direction, ks, bootstrap }))),
-  );
-  return { rows, tables: tablesOf(rows, "The same patient in the other modality (exact pairs)", { data, seed, ks }) };
+  return {
+    perModality: ask({
+      name: "within",
+      title: "Retrieval within each modality",
+      protocol: rules("within-modality", label),
+      directions: within,
+      who: uncentred,
+    }),
+    pooled: ask({
+      name: "pooled",
+      title: "Retrieval among all pretraining modalities",
+      protocol: rules("pooled", crossModalLabel),
+      directions: seen.length > 1 ? intoAll : [],
+      who: judged,
+    }),
+    crossModal: ask({
+      name: "cross-modal",
+      title: "Retrieval across modalities, no pairs in training",
+      protocol: rules("cross-modal", crossModalLabel),
+      directions: across,
+      who: judged,
+    }),
+    pairs: ask({
+      name: "pairs",
+      title: "The same patient in the other modality (exact pairs)",
+      protocol: rules("exact-pairs", "group"),
+      directions: pairs.every(({ from }) => present.includes(from)) ? pairs : [],
+      who: judged,
+    }),
+    mri: mergeAnswers(
+      ask({
+        name: "mri",
+        title: "Transfer to MRI, never seen in pretraining",
+        protocol: rules("within-modality", label),
+        directions: unseen.map((m) => ({ from: m, to: m })),
+        who: uncentred,
+      }),
+      ask({
+        name: "mri-to-seen",
+        title: "From MRI to what was seen",
+        protocol: rules("cross-modal", crossModalLabel),
+        directions: unseen.flatMap((from) => seen.map((to) => ({ from, to }))),
+        who: uncentred,
+      }),
+    ),
+    unasked,
+    protocols,
+  };
 }
 
-/** One table per K. */
-function tablesOf(
-  rows: readonly ResultRow[],
-  title: string,
-  { data, seed, ks }: { data: string; seed: number; ks: readonly number[] },
-): Table[] {
-  if (rows.length === 0) return [];
+function mergeAnswers<Row>(a: Answer<Row>, b: Answer<Row>): Answer<Row> {
+  return {
+    rows: [...a.rows, ...b.rows],
+    tables: [...a.tables, ...b.tables],
+    furtherTables: [...a.furtherTables, ...b.furtherTables],
+    comparisons: [...a.comparisons, ...b.comparisons],
+  };
+}
+
+/** A row, and what its queries scored. */
+interface Measured<Row> {
+  readonly row: Row;
+  readonly outcomes: QueryOutcomes;
+}
+
+function answerOf<From extends Scope, To extends Scope>(
+  asked: Asked<From, To>,
+  { data, seed, ks, rounds, traps = [] }: JudgeOptions,
+): Answer<ResultRow<From, To>> {
+  const { protocol, directions, who, name, title } = asked;
+  const random = new Random(seed).fork("judge");
+  const measured = who.flatMap(({ name: encoder, role, variant, set }) =>
+    directions.map((direction): Measured<ResultRow<From, To>> => {
+      const { report, outcomes } = evaluateQueries(
+        queriesOf(set, direction, protocol),
+        galleryOf(set, direction, protocol),
+        { ...evaluationOf(protocol), bootstrap: { rounds, random } },
+      );
+      return { row: { encoder, role, variant, ...direction, rules: protocolId(protocol), ...report }, outcomes };
+    }),
+  );
+  const rows = measured.map(({ row }) => row);
+  const rivals = rivalsOf(measured);
+  const comparisons = ks.map((k) => compare(rivals, { metric: "recallAtK", k, random: random.fork("paired"), rounds }));
+  const remarks = trapsOf(rows, traps);
+  const table = (of: string, suffix: string, rest: Pick<TableOptions, "metric" | "k" | "average" | "comparisons">) =>
+    tableOf(rows, {
+      ...rest,
+      title: `${title}: ${of}`,
+      name: `${name}-${suffix}`,
+      ...{ data, seed, protocol: protocolId(protocol), traps: remarks },
+    });
+  const most = Math.max(...ks);
+  const classes = rows.some(({ perClass }) => Object.keys(perClass).length > 0);
+  return {
+    rows,
+    tables: ks.map((k, i) =>
+      table(`Recall@${k}`, `recall-${k}`, { metric: "recallAtK", k, comparisons: comparisons[i] }),
+    ),
+    furtherTables: [
+      ...(classes
+        ? [table(`macro Recall@${ks[0]}`, `recall-${ks[0]}-macro`, { metric: "recallAtK", k: ks[0], average: "macro" })]
+        : []),
+      table(`Precision@${most}`, `precision-${most}`, { metric: "precisionAtK", k: most }),
+      table("mAP", "map", { metric: "mAP" }),
+      table("MRR", "mrr", { metric: "mrr" }),
+    ],
+    comparisons: comparisons.flat(),
+  };
+}
+
+/** The untrained encoder with the same pooling and variant: `MAE, mean` has the twin `untrained, mean`. */
+export function twinName(encoder: string): string {
+  return encoder.replace(/^[^,]+/, "untrained");
+}
+
+/** Every trained row with its untrained twin, and with the raw pixels of its variant. */
+function rivalsOf(measured: readonly Measured<ResultRow<Scope, Scope>>[]): Rivals[] {
+  return measured.flatMap(({ row, outcomes: ours }) => {
+    if (row.role !== "trained") return [];
+    const same = measured.filter(({ row: other }) => other.from === row.from && other.to === row.to);
+    const twin = same.find(({ row: other }) => other.role === "untrained" && other.encoder === twinName(row.encoder));
+    const pixels = same.find(({ row: other }) => other.role === "pixels" && other.variant === row.variant);
+    const about = { encoder: row.encoder, column: directionName(row), ours };
+    return [
+      ...(twin ? [{ ...about, against: twin.row.encoder, baseline: "untrained", theirs: twin.outcomes } as const] : []),
+      ...(pixels
+        ? [{ ...about, against: pixels.row.encoder, baseline: "pixels", theirs: pixels.outcomes } as const]
+        : []),
+    ];
+  });
+}
+
+function tableOf(rows: readonly ResultRow<Scope, Scope>[], options: TableOptions): Table {
   const encoders = new Map<string, EncoderResults & { reports: Record<string, RetrievalReport> }>();
   for (const row of rows) {
-    const { encoder: name, role, variant, from, to } = row;
+    const { encoder: name, role, variant } = row;
     const entry = encoders.get(name) ?? { name, role, variant, reports: {} };
-    entry.reports[directionName({ from, to })] = row;
+    entry.reports[directionName(row)] = row;
     encoders.set(name, entry);
   }
-  return ks.map((k) =>
-    recallTable([...encoders.values()], { title: `${title}: Recall@${k}`, data, seed, metric: "recallAtK", k }),
-  );
+  return recallTable([...encoders.values()], options);
 }

@@ -4,13 +4,16 @@ import { cpus, totalmem } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { codeVersion, saveFigure } from "./analysis/figures.js";
+import type { Comparison } from "./analysis/comparisons.js";
+import { saveComparisons, saveTables } from "./analysis/tableFiles.js";
 import { saveGallery } from "./analysis/gallery.js";
 import { COLUMN_WIDTHS, savePrint, type Column } from "./analysis/printFigure.js";
 import { claimsOf, type Claim } from "./claims.js";
 import { writeAtomic } from "./files.js";
-import { judge, type Judgement, type ResultRow, type Unasked } from "./judge.js";
+import { judge, type Answer, type Judgement, type PooledRow, type ResultRow, type Unasked } from "./judge.js";
 import { runNotebook } from "./notebookRunner.js";
 import { METHODS, presetOf } from "./presets.js";
+import type { Protocol } from "./retrieval/protocols.js";
 import { METHOD_NAMES, runExperiment, type ExperimentRun, type RunOptions } from "./run.js";
 import { storyFigures, storyGalleries } from "./story.js";
 import { MODALITIES, type Modality, type OnProgress, type Split } from "./types.js";
@@ -55,10 +58,20 @@ export interface Results {
     readonly skipped: readonly { readonly path: string; readonly reason: string }[];
   };
   readonly encoders: Readonly<Record<string, EncoderRecord>>;
-  readonly tables: Readonly<Record<"perModality" | "crossModal" | "pairs" | "mri", readonly ResultRow[]>>;
+  /** The rules of every question, by the name and version that rows give in `rules`. */
+  readonly protocols: Readonly<Record<string, Protocol>>;
+  readonly tables: Readonly<Record<"perModality" | "crossModal" | "pairs" | "mri", readonly ResultRow[]>> & {
+    readonly pooled: readonly PooledRow[];
+  };
+  /** Paired tests, question by question. */
+  readonly comparisons: Readonly<
+    Record<"perModality" | "pooled" | "crossModal" | "pairs" | "mri", readonly Comparison[]>
+  >;
   readonly unasked: readonly Unasked[];
   readonly claims: readonly Claim[];
   readonly figures: readonly string[];
+  /** In the folder `tables` beside the figures. */
+  readonly tableFiles: readonly string[];
   readonly notebooks: readonly string[];
   readonly seconds: number;
 }
@@ -94,16 +107,40 @@ export async function reproduce(options: ReproduceOptions): Promise<Reproduction
     seed: run.seed,
     ks: preset.ks,
     rounds: preset.bootstrapRounds,
+    traps: run.data.entry.traps,
   });
+  const tableFiles = writeTables(judgement, join(out, "tables"));
   const figures = await drawFigures(run, judgement, labels.crossModalLabel, out, onProgress);
   const write = (notebooks: string[]): Results => {
-    const results = resultsOf(run, judgement, { figures, notebooks, seconds: (performance.now() - began) / 1000 });
+    const results = resultsOf(run, judgement, {
+      figures,
+      tableFiles,
+      notebooks,
+      seconds: (performance.now() - began) / 1000,
+    });
     writeAtomic(join(out, "results.json"), JSON.stringify(results, null, 1) + "\n");
     return results;
   };
   let results = write([]); // before the notebooks: one that fails must not take the numbers with it
   if (options.notebooks !== false) results = write(await runNotebooks(options));
   return { results, judgement };
+}
+
+/** Every table of a judgement as LaTeX, CSV and Markdown, and the paired tests behind them. Returns the files' names. */
+export function writeTables(judgement: Judgement, folder: string): string[] {
+  const { perModality, pooled, crossModal, pairs, mri } = judgement;
+  const answers: Record<string, Pick<Answer, "tables" | "furtherTables" | "comparisons">> = {
+    ...{ within: perModality, pooled, pairs, mri },
+    "cross-modal": crossModal,
+  };
+  const tables = Object.values(answers).flatMap((answer) => [...answer.tables, ...answer.furtherTables]);
+  const names = saveTables(folder, tables);
+  for (const [name, { comparisons }] of Object.entries(answers)) {
+    if (comparisons.length === 0) continue;
+    names.push(`${name}-paired-tests.csv`);
+    saveComparisons(join(folder, `${name}-paired-tests.csv`), comparisons);
+  }
+  return names;
 }
 
 async function drawFigures(
@@ -171,7 +208,7 @@ function mean(values: readonly number[]): number {
 function resultsOf(
   run: ExperimentRun,
   judgement: Judgement,
-  { figures, notebooks, seconds }: { figures: string[]; notebooks: string[]; seconds: number },
+  files: Pick<Results, "figures" | "tableFiles" | "notebooks" | "seconds">,
 ): Results {
   const preset = presetOf(run.preset);
   const encoders = Object.fromEntries(
@@ -204,7 +241,7 @@ function resultsOf(
       ),
     ]),
   ) as Results["data"]["counts"];
-  const { perModality, crossModal, pairs, mri, unasked } = judgement;
+  const { perModality, pooled, crossModal, pairs, mri, unasked, protocols } = judgement;
   return {
     preset: run.preset,
     seed: run.seed,
@@ -218,11 +255,17 @@ function resultsOf(
     },
     data: { name: data.name, title: data.entry.title, ...labelsOf(run), counts, skipped: data.skipped },
     encoders,
-    tables: { perModality: perModality.rows, crossModal: crossModal.rows, pairs: pairs.rows, mri: mri.rows },
+    protocols,
+    tables: {
+      ...{ perModality: perModality.rows, pooled: pooled.rows, crossModal: crossModal.rows },
+      ...{ pairs: pairs.rows, mri: mri.rows },
+    },
+    comparisons: {
+      ...{ perModality: perModality.comparisons, pooled: pooled.comparisons, crossModal: crossModal.comparisons },
+      ...{ pairs: pairs.comparisons, mri: mri.comparisons },
+    },
     unasked,
     claims: claimsOf(judgement),
-    figures,
-    notebooks,
-    seconds,
+    ...files,
   };
 }

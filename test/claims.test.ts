@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { claimsOf, PRIMARY } from "../src/claims.js";
-import type { Answer, ResultRow } from "../src/judge.js";
+import type { Answer, Judgement, ResultRow } from "../src/judge.js";
 import type { Modality } from "../src/types.js";
 
 /** A row with the numbers that claims read; the rest of a report is not looked at. */
@@ -11,7 +11,13 @@ function row(encoder: string, value: number, width: number, from: Modality = "ct
   return { encoder, role, variant, from, to, label: "region", recallAtK, chance: { "1": 0.1 } } as unknown as ResultRow;
 }
 
-const none: Answer = { rows: [], tables: [] };
+const none: Answer = { rows: [], tables: [], furtherTables: [], comparisons: [] };
+const nothing: Judgement = {
+  ...{ perModality: none, crossModal: none, pairs: none, mri: none },
+  pooled: { ...none, rows: [] },
+  unasked: [],
+  protocols: {},
+};
 
 /** The claim about MAE within modalities, for CT rows of MAE and the untrained encoder. */
 function within(mae: number, untrainedMean: number, untrainedCls: number) {
@@ -21,7 +27,7 @@ function within(mae: number, untrainedMean: number, untrainedCls: number) {
     row("untrained, CLS", untrainedCls, 0.05),
     row(PRIMARY.SimDINO, 0.1, 0.05),
   ];
-  return claimsOf({ perModality: { rows, tables: [] }, crossModal: none, pairs: none, mri: none, unasked: [] })[0];
+  return claimsOf({ ...nothing, perModality: { ...none, rows } })[0];
 }
 
 test("a claim holds only where the whole interval lies above every untrained row", () => {
@@ -34,7 +40,7 @@ test("a claim says its numbers, and what was not measured says so", () => {
   expect(within(0.8, 0.4, 0.5).measured).toMatch(
     /^Recall@1 \(untrained, same pooling\): ct 0.80 \(0.40\); chance 0.10\./,
   );
-  const all = claimsOf({ perModality: none, crossModal: none, pairs: none, mri: none, unasked: [] });
+  const all = claimsOf(nothing);
   expect(new Set(all.map(({ verdict }) => verdict))).toEqual(new Set(["not measured"]));
   expect(all).toHaveLength(10);
 });
@@ -43,11 +49,34 @@ test("pairs above chance that an untrained encoder finds as well prove nothing",
   const pair = (encoder: string, value: number) => row(encoder, value, 0.02, "xray", "ct");
   const claimOf = (mae: number) => {
     const rows = [pair(PRIMARY.MAE, mae), pair("untrained, mean, whitened", 0.2)];
-    const pairs = { rows, tables: [] };
-    const claims = claimsOf({ perModality: none, crossModal: none, pairs, mri: none, unasked: [] });
+    const claims = claimsOf({ ...nothing, pairs: { ...none, rows } });
     return claims.find(({ claim }) => claim === "MAE: finds the same patient across X-ray and CT")!;
   };
   expect(claimOf(0.2).verdict).toBe("no"); // chance is 0.1
   expect(claimOf(0.2).measured).toMatch(/above chance in 1 of 1, and above the untrained interval in 0$/);
   expect(claimOf(0.3).verdict).toBe("yes");
+});
+
+test("a paired test is told beside the verdict and does not change it", () => {
+  const rows = [row(PRIMARY.MAE, 0.44, 0.05), row("untrained, mean, whitened", 0.4, 0.05)];
+  const about = {
+    encoder: PRIMARY.MAE,
+    against: "untrained, mean, whitened",
+    baseline: "untrained",
+    column: "ct",
+  } as const;
+  const test = { metric: "recallAtK", k: 1, p: 0.001, adjusted: 0.01, family: 32, verdict: "above" } as const;
+  const counts = {
+    method: "exact",
+    n: 9,
+    groups: 9,
+    informative: 9,
+    difference: { value: 0.04, low: 0, high: 1 },
+  } as const;
+  const [claim] = claimsOf({
+    ...nothing,
+    perModality: { ...none, rows, comparisons: [{ ...about, ...test, ...counts }] },
+  });
+  expect(claim.verdict).toBe("no");
+  expect(claim.measured).toMatch(/; above it by a paired test \(Holm over 32\) in 1$/);
 });

@@ -352,7 +352,7 @@ describe("--json", () => {
     const npz = ["--query", "mae.npz", "--gallery", "mae.npz"];
     const report = await m3retJson<Report>(["evaluate", ...npz, "--label", "region", "--k", "1,5,10"], where);
     expect(report).toMatchObject({ label: "region", n: { query: 45, gallery: 50 } });
-    expect(Object.keys(report)).toEqual(expect.arrayContaining(["protocol", "chance", "perClass", "macro"]));
+    expect(Object.keys(report)).toEqual(expect.arrayContaining(["protocol", "rules", "chance", "perClass", "macro"]));
     expect(Object.keys(report.recallAtK)).toEqual(["1", "5", "10"]);
     for (const { value, low, high } of [...Object.values(report.recallAtK), report.mAP, report.mrr]) {
       expect(0 <= low && low <= value && value <= high && high <= 1).toBe(true);

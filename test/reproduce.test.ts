@@ -120,6 +120,62 @@ describe("m3ret reproduce --preset smoke", () => {
     }
   });
 
+  test("asks every modality, and all of them, for the pooled gallery", () => {
+    const { pooled } = first.results.tables;
+    const { counts } = first.results.data;
+    const galleryOfAll = PRETRAIN_MODALITIES.reduce((sum, m) => sum + counts[m]!.gallery, 0);
+    const asking = [...PRETRAIN_MODALITIES, "all"].map((from) => `${from} all`);
+    expect(new Set(pooled.map(({ from, to }) => `${from} ${to}`))).toEqual(new Set(asking));
+    for (const { n, chance, recallAtK } of pooled) {
+      expect(n.gallery).toBe(galleryOfAll);
+      expect(recallAtK["1"].low).toBeLessThanOrEqual(recallAtK["1"].value);
+      expect(chance["1"]).toBeLessThan(0.2);
+    }
+  });
+
+  test("stores the rules of every question by name and version, and every row names its own", () => {
+    const { protocols, tables } = first.results;
+    expect(Object.keys(protocols).sort()).toEqual(["cross-modal@1", "exact-pairs@1", "pooled@1", "within-modality@1"]);
+    for (const row of Object.values(tables).flat()) {
+      const { relevance, label, ks } = protocols[row.rules];
+      expect([relevance === "group" ? "group" : label, ks.map(String)]).toEqual([
+        row.label,
+        Object.keys(row.recallAtK),
+      ]);
+    }
+  });
+
+  test("compares every trained row with its untrained twin and with raw pixels, at every K", () => {
+    const { comparisons } = first.results;
+    const trained = 2 * 2 * 2; // methods, poolings, plain and whitened
+    expect(comparisons.perModality).toHaveLength(2 * 2 * trained * PRETRAIN_MODALITIES.length); // baselines, K = 1 and 5
+    for (const { encoder, against, baseline, p, adjusted, family } of Object.values(comparisons).flat()) {
+      expect(against).toBe(
+        encoder.replace(/^(MAE|SimDINO)(, CLS|, mean)/, baseline === "pixels" ? "raw pixels" : "untrained$2"),
+      );
+      expect(adjusted).toBeGreaterThanOrEqual(p);
+      expect(adjusted).toBeLessThanOrEqual(Math.min(1, family * p) + 1e-12);
+    }
+  });
+
+  test("writes every table as LaTeX, CSV and Markdown, and the paired tests", () => {
+    const { tableFiles } = first.results;
+    const names = new Set(
+      tableFiles.filter((file) => !file.includes("paired")).map((file) => file.replace(/\.\w+$/, "")),
+    );
+    for (const name of names) {
+      for (const ending of ["tex", "csv", "md"]) expect(tableFiles).toContain(`${name}.${ending}`);
+    }
+    expect([...names]).toEqual(
+      expect.arrayContaining(["within-recall-1", "within-recall-1-macro", "pooled-map", "mri-mrr"]),
+    );
+    for (const file of tableFiles)
+      expect(readFileSync(join(first.out, "tables", file), "utf8").length, file).toBeGreaterThan(100);
+    expect(readFileSync(join(first.out, "tables", "within-recall-1.tex"), "utf8")).toContain(
+      "protocol within-modality@1",
+    );
+  });
+
   test("has MRI in the rows of MRI, against itself and all that was seen, and in no others", () => {
     const { mri, ...seen } = first.results.tables;
     expect(directions(mri)).toEqual(new Set(["mri", ...PRETRAIN_MODALITIES].map((to) => `mri ${to}`)));

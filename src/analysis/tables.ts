@@ -1,14 +1,17 @@
 /** The honest table: every number stands beside chance, raw pixels and an untrained encoder, with its interval. */
 import type { DataFrame } from "danfojs-node";
 import type { Interval } from "../retrieval/bootstrap.js";
-import type { RetrievalReport } from "../retrieval/protocol.js";
+import type { Metrics, RetrievalReport } from "../retrieval/protocol.js";
 import { InputError } from "../types.js";
+import { remarkOn, type Comparison } from "./comparisons.js";
 
 /**
- * What a row is compared with: trained rows are marked against `pixels` and `untrained`. A `ceiling` saw MRI in pretraining
- * (`CEILING`): it is never marked, and nothing is marked against it.
+/**
+ * What a row is compared as: trained rows are marked against `pixels` and `untrained`. `classical` descriptors learn
+ * nothing; `pretrained` encoders come from elsewhere. A `ceiling` saw MRI in pretraining (`CEILING`): it is never marked,
+ * and nothing is marked against it.
  */
-export type Role = "pixels" | "untrained" | "trained" | "ceiling";
+export type Role = "pixels" | "classical" | "pretrained" | "untrained" | "trained" | "ceiling";
 
 /**
  * What was done to the vectors before they were compared: nothing; each modality minus its mean; or PCA whitening
@@ -33,10 +36,22 @@ export interface TableOptions {
   readonly metric: "recallAtK" | "precisionAtK" | "mAP" | "mrr";
   /** For recall and precision. */
   readonly k?: number;
+  /** Over queries (micro, the default), or over classes, each counting the same however many queries it has. */
+  readonly average?: Average;
+  /** How the table is called in files: `within-recall-1`. */
+  readonly name?: string;
+  /** The rules that made the numbers: `within-modality@1`. */
+  readonly protocol?: string;
+  /** Paired tests of this metric, corrected among themselves: cells are marked by them, and a remark sums them up. */
+  readonly comparisons?: readonly Comparison[];
+  /** What a reader has to know of the data before believing a number. */
+  readonly traps?: readonly string[];
 }
 
+export type Average = "micro" | "macro";
+
 export interface Cell extends Interval {
-  /** Some of `ABOVE_UNTRAINED` and `ABOVE_PIXELS`. */
+  /** Some of `ABOVE_UNTRAINED`, `ABOVE_PIXELS` and `SIGNIFICANT`. */
   readonly marks: string;
 }
 
@@ -52,20 +67,35 @@ export interface Table {
   /** Data set, sizes, seed and interval: what a number needs to travel with. */
   readonly note: string;
   readonly legend: string;
+  /** What paired tests said, and the traps of the data: one sentence each. */
+  readonly remarks?: readonly string[];
+  /** How the table is called in files. */
+  readonly name?: string;
   readonly columns: readonly string[];
   readonly rows: readonly TableRow[];
 }
 
 export const ABOVE_UNTRAINED = "↑";
 export const ABOVE_PIXELS = "*";
+/** Above the untrained encoder of the same pooling and variant by the paired test, corrected. */
+export const SIGNIFICANT = "†";
 
-function readMetric(report: RetrievalReport, { metric, k }: TableOptions): Interval {
-  if (metric === "mAP" || metric === "mrr") return report[metric];
-  const interval = report[metric][String(k)];
+function readMetric(report: RetrievalReport, { metric, k, average }: TableOptions): Interval {
+  const metrics: Metrics = average === "macro" ? report.macro : report;
+  if (metric === "mAP" || metric === "mrr") return metrics[metric];
+  const interval = metrics[metric][String(k)];
   if (interval === undefined) {
     throw new InputError(`table: k = ${k} was not measured; there are k = ${Object.keys(report[metric]).join(", ")}`);
   }
   return interval;
+}
+
+/** What chance gives; of a macro average the mean of the classes' own. */
+function chanceOf(report: RetrievalReport, options: TableOptions): number {
+  const key = chanceKey(options);
+  const classes = Object.values(report.perClass);
+  if (options.average !== "macro" || classes.length === 0) return report.chance[key];
+  return classes.reduce((sum, { chance }) => sum + chance[key], 0) / classes.length;
 }
 
 function chanceKey({ metric, k }: TableOptions): string {
@@ -105,7 +135,7 @@ export function recallTable(encoders: readonly EncoderResults[], options: TableO
   const chance: TableRow = {
     name: "chance",
     cells: columns.map((column) => {
-      const value = first[column].chance[chanceKey(options)];
+      const value = chanceOf(first[column], options);
       return { value, low: value, high: value, marks: "" };
     }),
   };
@@ -121,7 +151,14 @@ export function recallTable(encoders: readonly EncoderResults[], options: TableO
         const baseline = highest(role, encoder.variant ?? "plain", column);
         return encoder.role === "trained" && baseline > -Infinity && interval.low > baseline;
       };
-      const marks = (above("untrained") ? ABOVE_UNTRAINED : "") + (above("pixels") ? ABOVE_PIXELS : "");
+      const tested = options.comparisons?.some(
+        (c) => c.encoder === encoder.name && c.column === column && c.baseline === "untrained" && c.verdict === "above",
+      );
+      const marks = [
+        above("untrained") ? ABOVE_UNTRAINED : "",
+        above("pixels") ? ABOVE_PIXELS : "",
+        tested ? SIGNIFICANT : "",
+      ].join("");
       return { ...interval, marks };
     });
     return { name: encoder.name, cells };
@@ -130,7 +167,9 @@ export function recallTable(encoders: readonly EncoderResults[], options: TableO
   return {
     title: options.title,
     note: noteOf(first, columns, options),
-    legend: LEGEND,
+    legend: options.comparisons ? `${LEGEND}; ${TESTED}` : LEGEND,
+    remarks: [...remarkOn(options.comparisons ?? []), ...(options.traps ?? [])],
+    ...(options.name === undefined ? {} : { name: options.name }),
     columns,
     rows: [chance, ...rows],
   };
@@ -140,6 +179,10 @@ const LEGEND =
   `${ABOVE_UNTRAINED} interval above those of all untrained rows, ${ABOVE_PIXELS} above those of all raw-pixel rows, of the ` +
   "same variant: plain; centred (each modality minus its mean, so the query's modality is known); whitened (PCA of the " +
   "training split, no labels)";
+
+const TESTED =
+  `${SIGNIFICANT} above the untrained encoder of the same pooling and variant by a paired permutation test over patients, ` +
+  "p < 0.05 after Holm's correction";
 
 function assertSameTask(a: RetrievalReport, b: RetrievalReport, column: string, encoder: EncoderResults): void {
   const task = (r: RetrievalReport) => JSON.stringify([r.label, r.n, r.bootstrap, r.chance]);
@@ -153,13 +196,14 @@ function assertSameTask(a: RetrievalReport, b: RetrievalReport, column: string, 
 function noteOf(
   reports: Readonly<Record<string, RetrievalReport>>,
   columns: readonly string[],
-  { data, seed, metric, k }: TableOptions,
+  { data, seed, metric, k, average, protocol }: TableOptions,
 ): string {
   const names = { recallAtK: `Recall@${k} (any hit)`, precisionAtK: `Precision@${k}`, mAP: "mAP", mrr: "MRR" };
   const { label, bootstrap } = reports[columns[0]];
   const without = perColumn(columns, (column) => reports[column].n.withoutRelevant);
   return [
-    `${names[metric]}, relevant: same ${label}`,
+    `${names[metric]}${average === "macro" ? ", macro (mean over classes)" : ""}, relevant: same ${label}`,
+    ...(protocol === undefined ? [] : [`protocol ${protocol}`]),
     `data: ${data}`,
     `queries: ${perColumn(columns, (column) => reports[column].n.query)}`,
     ...(without === "0" ? [] : [`of them without a relevant item, left out: ${without}`]),
@@ -198,6 +242,7 @@ export function toMarkdown(table: Table): string {
     "",
     `${table.legend.replace("*", "\\*")}.`,
     "",
+    ...(table.remarks ?? []).flatMap((remark) => [`${remark}.`, ""]),
   ].join("\n");
 }
 
@@ -212,7 +257,18 @@ export function toText(table: Table): string {
       .trimEnd(),
   );
   const rule = widths.map((width) => "-".repeat(width)).join("  ");
-  return [table.title, "", lines[0], rule, ...lines.slice(1), "", table.note, table.legend, ""].join("\n");
+  return [
+    table.title,
+    "",
+    lines[0],
+    rule,
+    ...lines.slice(1),
+    "",
+    table.note,
+    table.legend,
+    ...(table.remarks ?? []),
+    "",
+  ].join("\n");
 }
 
 /** One measured number and where it stands in the table. */

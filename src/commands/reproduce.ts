@@ -111,13 +111,14 @@ async function run(options: ReproduceArguments): Promise<void> {
 
 /** The tables of the smallest K, the claims, and where the rest is. */
 function report({ results, judgement }: Reproduction, out: string): string {
-  const { perModality, crossModal, pairs, mri } = judgement;
-  const tables = [perModality, crossModal, pairs, mri].flatMap((answer) => answer.tables);
+  const { perModality, pooled, crossModal, pairs, mri } = judgement;
+  const tables = [perModality, pooled, crossModal, pairs, mri].flatMap((answer) => answer.tables);
   const first = tables.filter(({ title }) => title.endsWith("Recall@1")).map(toText);
   const unasked = results.unasked.map(({ from, to, reason }) => `not asked: ${from} → ${to} (${reason})`);
   const { skipped, name } = results.data;
   const lost = skipped.length > 0 ? [`${name}: ${skipped.length} files skipped; the first: ${skipped[0].reason}`] : [];
-  const where = `${out}/results.json and ${results.figures.length} figure files, ${Math.round(results.seconds)} s`;
+  const files = `${results.figures.length} figure files and ${results.tableFiles.length} table files`;
+  const where = `${out}/results.json, ${files}, ${Math.round(results.seconds)} s`;
   return [...first, ...unasked, ...lost, "", claimsText(results.claims), "", where].join("\n");
 }
 

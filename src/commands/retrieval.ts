@@ -12,6 +12,7 @@ import { preprocessingFor } from "../encoder/onnxEncoder.js";
 import { namesOnnx, openNamedOnnx } from "../external.js";
 import { Random } from "../random.js";
 import { evaluateRetrieval, type RetrievalReport } from "../retrieval/protocol.js";
+import { evaluationOf, protocolId, protocolOf } from "../retrieval/protocols.js";
 import { loadIndex } from "../retrieval/hnsw.js";
 import { prepareSample } from "../transforms/prepare.js";
 import { InputError, MODALITIES, type Modality, type Sample, type Split } from "../types.js";
@@ -71,12 +72,12 @@ function rowsOf(set: EmbeddingSet, split: Split): EmbeddingSet {
 }
 
 function runEvaluate({ query, gallery, label, k, rounds, seed, json }: EvaluateOptions): void {
+  const rules = protocolOf("given-sets", { label, ks: k, rounds });
   const report = evaluateRetrieval(rowsOf(loadEmbeddings(query), "query"), rowsOf(loadEmbeddings(gallery), "gallery"), {
-    label,
-    ks: k,
+    ...evaluationOf(rules),
     bootstrap: { rounds, random: new Random(seed) },
   });
-  answer(json, report, describe);
+  answer(json, { ...report, rules }, (all) => `protocol ${protocolId(all.rules)}\n${describe(all)}`);
 }
 
 function describe(report: RetrievalReport): string {

@@ -42,6 +42,16 @@ export type SplitFractions = Readonly<Record<Split, number>>;
 /** Fractions and the seed of the draw. */
 export type SplitRule = SplitFractions & { readonly seed: number };
 
+/** Something that makes numbers on a data set look better, or other, than they are. Tables print it beside them. */
+export interface Trap {
+  /** One sentence. */
+  readonly says: string;
+  /** Where it matters: retrieval from or into one of these. Everywhere where it is left out. */
+  readonly modalities?: readonly Modality[];
+  /** Only where retrieval is judged by this label. */
+  readonly label?: string;
+}
+
 interface EntryBase {
   readonly title: string;
   /** Where it comes from: an address, or what makes it. */
@@ -56,6 +66,7 @@ interface EntryBase {
   readonly retrievalLabel: string;
   /** The label that modalities share, where it is another one: what retrieval across modalities is judged by. */
   readonly crossModalLabel?: string;
+  readonly traps?: readonly Trap[];
   readonly preprocessing: Preprocessing;
 }
 
@@ -196,6 +207,15 @@ const common = {
   labels: z.record(z.string(), text).refine((columns) => Object.keys(columns).length > 0, "expected a label column"),
   retrievalLabel: text,
   crossModalLabel: text.optional(),
+  traps: z
+    .array(
+      z.strictObject({
+        says: text,
+        modalities: z.array(z.enum(MODALITIES)).min(1).optional(),
+        label: text.optional(),
+      }),
+    )
+    .optional(),
   preprocessing: preprocessing.prefault({}),
 };
 
@@ -240,6 +260,10 @@ const entry = z
   .refine((e) => e.crossModalLabel === undefined || e.crossModalLabel in e.labels, {
     path: ["crossModalLabel"],
     message: "expected one of the keys of labels",
+  })
+  .refine((e) => (e.traps ?? []).every(({ label }) => label === undefined || label in e.labels), {
+    path: ["traps"],
+    message: "expected a label to be one of the keys of labels",
   });
 
 /** Of public sets, where an entry does not say otherwise: 224 pixels are 14 patches of 16, which the preset `paper` has. */
