@@ -9,6 +9,7 @@ import { addFetch } from "./commands/fetch.js";
 import { addManifest } from "./commands/manifest.js";
 import { addModelCommands } from "./commands/model.js";
 import { addReproduce } from "./commands/reproduce.js";
+import { addSweep } from "./commands/sweep.js";
 import { addRetrievalCommands } from "./commands/retrieval.js";
 import { Interrupted } from "./commands/shared.js";
 import { packageVersion, systemError } from "./files.js";
@@ -31,6 +32,7 @@ function program(): Command {
     addExport,
     addRetrievalCommands,
     addReproduce,
+    addSweep,
     addEngines,
     addBench,
   ])

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { loadCatalog, type Entry, type Preprocessing } from "./datasets/catalog.js";
 import type { DataRecord, SkippedFile } from "./datasets/dataset.js";
 import { openDataset, type OpenDataset, type OpenOptions } from "./datasets/open.js";
+import { withSliceAxis, type SliceAxis } from "./datasets/sliceAxis.js";
 import { embeddingSet, pixelEmbeddings, saveEmbeddings, type EmbeddingSet } from "./embeddings.js";
 import { embedVectors } from "./encoder/embed.js";
 import type { Engine } from "./engine/engine.js";
@@ -15,12 +16,13 @@ import type { Role, Variant } from "./analysis/tables.js";
 import { fitWhitening, whiten } from "./analysis/whiten.js";
 import { encoderOf, objectiveOf, type Preset } from "./presets.js";
 import { Random } from "./random.js";
+import type { BatchPlan } from "./trainers/batches.js";
 import { pretrain } from "./trainers/pretrain.js";
 import type { TrainEvent } from "./trainers/loop.js";
 import type { Method } from "./trainers/objective.js";
 import { prepareAll } from "./transforms/prepare.js";
-import { CEILING, InputError, PRETRAIN_MODALITIES, sizeOf, UNSEEN_MODALITY } from "./types.js";
-import type { CeilingOption, Kind, OnProgress, Sample, Shape3, Split } from "./types.js";
+import { assertPretrainable, CEILING, InputError, PRETRAIN_MODALITIES, sizeOf, UNSEEN_MODALITY } from "./types.js";
+import type { CeilingOption, Kind, Modality, OnProgress, Sample, Shape3, Split } from "./types.js";
 
 /** A data set, prepared and divided. */
 export interface ExperimentData {
@@ -41,6 +43,8 @@ export interface DataOptions extends CeilingOption {
   readonly seed?: number;
   /** [D, H, W] of each kind, instead of the entry's. */
   readonly size?: Readonly<Record<Kind, Shape3>>;
+  /** The axis along which volumes are cut into slices, instead of the data set's own. */
+  readonly sliceAxis?: SliceAxis;
   readonly onProgress?: OnProgress;
 }
 
@@ -58,8 +62,9 @@ export function defaultCacheDir(): string {
  *         have nothing else
  */
 export async function loadData(name: string, options: DataOptions = {}): Promise<ExperimentData> {
-  const { onProgress, seed, size } = options;
-  const catalog = loadCatalog(options.catalogFile);
+  const { onProgress, seed, size, sliceAxis } = options;
+  const listed = loadCatalog(options.catalogFile);
+  const catalog = sliceAxis ? withSliceAxis(listed, name, sliceAxis) : listed;
   const cacheDir = options.cacheDir ?? defaultCacheDir();
   const dataset = await openDataset(name, { catalog, cacheDir, seed, onProgress });
   const entry = size ? resized(dataset.entry, size) : dataset.entry;
@@ -101,6 +106,38 @@ function requireMemory(name: string, records: readonly DataRecord[], { size }: P
   );
 }
 
+/** What of the training split a run sees, and how batches are drawn from it; all of it, one modality a batch, where absent. */
+export interface TrainingSelection extends Pick<BatchPlan, "bucketing" | "mixture"> {
+  /** Share of the training patients, in (0, 1]; a smaller share is part of every larger one of the same seed. */
+  readonly dataFraction?: number;
+  readonly modalities?: readonly Modality[];
+}
+
+/**
+ * The training samples of a selection.
+ *
+ * @param seed of the draw of patients
+ * @throws InputError where none are left, or MRI is among the modalities
+ */
+export function selectTraining(
+  { train, name, ceiling }: Pick<ExperimentData, "train" | "name" | "ceiling">,
+  { dataFraction = 1, modalities }: TrainingSelection,
+  seed: number,
+): readonly Sample[] {
+  modalities?.forEach((modality) => assertPretrainable(modality, { ceiling }));
+  const groups = [...new Set(train.map(({ group }) => group))].sort();
+  const count = Math.max(1, Math.round(dataFraction * groups.length));
+  const order = new Random(seed).fork("training patients").permutation(groups.length);
+  const kept = new Set(Array.from(order.subarray(0, count), (i) => groups[i]));
+  const chosen = train.filter(({ group, modality }) => kept.has(group) && (modalities?.includes(modality) ?? true));
+  if (chosen.length === 0) {
+    throw new InputError(
+      `${name}: no training sample of ${modalities?.join(", ") ?? "any modality"} in ${count} patients`,
+    );
+  }
+  return dataFraction === 1 && !modalities ? train : chosen;
+}
+
 export interface PretrainRun {
   readonly engine?: Engine;
   readonly folder: string;
@@ -111,6 +148,7 @@ export interface PretrainRun {
   readonly saveEvery?: number;
   /** Steps after which the encoder is kept as it is then; none where absent. */
   readonly snapshots?: readonly number[];
+  readonly selection?: TrainingSelection;
 }
 
 /** Pretrains one method of a preset into a folder; yields after every step, returns the encoder. */
@@ -118,15 +156,19 @@ export async function* pretrainMethod(
   method: Method,
   preset: Preset,
   data: ExperimentData,
-  { engine, folder, seed, resume, steps = preset[method].steps, saveEvery, snapshots }: PretrainRun,
+  { engine, folder, seed, resume, steps = preset[method].steps, saveEvery, snapshots, selection }: PretrainRun,
 ): AsyncGenerator<TrainEvent, Encoder, void> {
   const objective = objectiveOf(method, preset, data.entry.preprocessing);
   const { batchSize } = preset[method];
-  const settings = { seed, data: data.name, samples: data.train.length, training: preset[method] };
+  const { bucketing, mixture } = selection ?? {};
+  const samples = selection ? selectTraining(data, selection, seed) : data.train;
+  const base = { seed, data: data.name, samples: samples.length, training: preset[method] };
+  const settings = selection ? { ...base, selection } : base;
   const random = new Random(seed).fork(method);
   const { ceiling } = data;
-  const options = { engine, folder, steps, batchSize, random, settings, resume, saveEvery, snapshots, ceiling };
-  return yield* pretrain(objective, data.train, options);
+  const draw = { batchSize, bucketing, mixture, ceiling };
+  const options = { engine, folder, steps, random, settings, resume, saveEvery, snapshots, ...draw };
+  return yield* pretrain(objective, samples, options);
 }
 
 /** The encoder before any training: the baseline that every trained one has to beat. */

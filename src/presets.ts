@@ -3,10 +3,10 @@
  * it: see README, "What the paper does not say") is our choice.
  */
 import type { Preprocessing } from "./datasets/catalog.js";
-import { encoderConfig, type EncoderConfig, type PresetName } from "./encoder/config.js";
+import { encoderConfig, type EncoderConfig, type EncoderSize, type PresetName } from "./encoder/config.js";
 import { mae } from "./trainers/mae.js";
 import type { Method, Objective } from "./trainers/objective.js";
-import { PUBLISHED_CODING_RATE, simdino } from "./trainers/simdino.js";
+import { PUBLISHED_CODING_RATE, simdino, type CodingRateOptions } from "./trainers/simdino.js";
 import { InputError, type Kind, type Shape3 } from "./types.js";
 
 export interface TrainingPreset {
@@ -19,9 +19,15 @@ export interface Preset {
   readonly about: string;
   /** The data set where none is named. */
   readonly data: string;
-  readonly encoder: PresetName;
+  /** A size by its name, or by its numbers. */
+  readonly encoder: PresetName | EncoderSize;
   readonly patch: Shape3;
-  readonly mae: TrainingPreset;
+  readonly mae: TrainingPreset & {
+    /** Share of the patches that the encoder does not see; 0.75 where absent. */
+    readonly maskRatio?: number;
+    /** Least part of a picture that its one crop shows; 0.2 (MAE's own) where absent. */
+    readonly cropFrom?: number;
+  };
   readonly simdino: TrainingPreset & {
     readonly localViews: number;
     readonly momentum: number;
@@ -29,6 +35,9 @@ export interface Preset {
     readonly globalFrom: number;
     /** What the coding rate is scaled for (see `CodingRateOptions`): fewer rows weigh it more. The authors' is 512. */
     readonly effectiveBatch: number;
+    /** See `CodingRateOptions`; those of the published run (0.05 and 64) where absent. */
+    readonly epsilon?: number;
+    readonly shardRows?: number;
   };
   readonly ks: readonly number[];
   readonly bootstrapRounds: number;
@@ -125,6 +134,12 @@ const JITTER = { brightness: 0.15, contrast: 0.3, gamma: 0.4, chance: 0.8 } as c
 /** No patient lies straight; degrees either way, the same for every modality. */
 const ROTATE = 15;
 
+/** How a preset takes the coding rate. */
+export function codingRateOf({ effectiveBatch, epsilon, shardRows }: Preset["simdino"]): CodingRateOptions {
+  const { epsilon: publishedEpsilon, shardRows: publishedRows } = PUBLISHED_CODING_RATE;
+  return { epsilon: epsilon ?? publishedEpsilon, shardRows: shardRows ?? publishedRows, effectiveBatch };
+}
+
 /**
  * The method of a preset as an objective. Whole views have the size that the data set prepares; local ones half of it
  * (DINO: 96 of 224). Nothing is mirrored: it would put the heart on the right.
@@ -133,16 +148,16 @@ export function objectiveOf(method: Method, preset: Preset, preprocessing: Pick<
   const encoder = encoderOf(preset);
   const size = preprocessing.size;
   if (method === "mae") {
-    const { learningRate } = preset.mae;
-    const view = { scale: [0.2, 1], depthScale: [0.5, 1], rotate: ROTATE, size } as const;
-    return mae({ encoder, view, learningRate });
+    const { learningRate, maskRatio, cropFrom = 0.2 } = preset.mae;
+    const view = { scale: [cropFrom, 1], depthScale: [0.5, 1], rotate: ROTATE, size } as const;
+    return mae({ encoder, view, learningRate, maskRatio });
   }
-  const { learningRate, localViews, momentum, globalFrom, effectiveBatch } = preset.simdino;
+  const { learningRate, localViews, momentum, globalFrom } = preset.simdino;
   const kinds = Object.keys(size) as Kind[];
   const small = Object.fromEntries(kinds.map((kind) => [kind, half(size[kind], preset.patch)])) as Record<Kind, Shape3>;
   return simdino({
     encoder,
-    codingRate: { ...PUBLISHED_CODING_RATE, effectiveBatch },
+    codingRate: codingRateOf(preset.simdino),
     views: {
       globals: { count: 2, scale: [globalFrom, 1], depthScale: [0.5, 1], size },
       locals: { count: localViews, scale: [0.05, globalFrom], depthScale: [0.25, 0.5], size: small },

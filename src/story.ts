@@ -15,12 +15,12 @@ import { PRIMARY } from "./claims.js";
 import { takeRows, type EmbeddingSet } from "./embeddings.js";
 import { fileStem, type ExperimentData, type NamedEmbeddings } from "./experiment.js";
 import type { Answer, Judgement, ResultRow } from "./judge.js";
-import { presetOf, type Preset } from "./presets.js";
+import { codingRateOf, presetOf, type Preset } from "./presets.js";
 import { Random } from "./random.js";
 import { METHOD_NAMES, type ExperimentRun } from "./run.js";
 import type { LogLine } from "./trainers/pretrain.js";
 import type { Method } from "./trainers/objective.js";
-import { expansionLimits, HEAD_OUT, PUBLISHED_CODING_RATE, shardSize } from "./trainers/simdino.js";
+import { expansionLimits, HEAD_OUT, shardSize } from "./trainers/simdino.js";
 import { InputError, MODALITIES, UNSEEN_MODALITY, type Decoded, type OnProgress } from "./types.js";
 
 /** What every figure says of itself. */
@@ -107,9 +107,9 @@ export function lossCurves(method: Method, log: readonly LogLine[], preset: Pres
 }
 
 /** The two ends of the expansion term of a preset, to be drawn dashed. */
-function expansionLevels({ batchSize, effectiveBatch }: Preset["simdino"]): LossLevel[] {
-  const rate = { ...PUBLISHED_CODING_RATE, effectiveBatch };
-  const { ceiling, collapse } = expansionLimits(shardSize(batchSize, rate), HEAD_OUT, rate);
+function expansionLevels(preset: Preset["simdino"]): LossLevel[] {
+  const rate = codingRateOf(preset);
+  const { ceiling, collapse } = expansionLimits(shardSize(preset.batchSize, rate), HEAD_OUT, rate);
   return [
     { term: "expansion", name: "ceiling", value: ceiling },
     { term: "expansion", name: "collapse", value: collapse },

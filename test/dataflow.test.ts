@@ -25,6 +25,8 @@ const FRONT = [
   "run",
   "story",
   "streamed",
+  "record",
+  "sweeps",
 ];
 
 interface Import {

@@ -17,6 +17,12 @@ export const PRESETS = {
 
 export type PresetName = keyof typeof PRESETS;
 
+export interface EncoderSize {
+  readonly width: number;
+  readonly depth: number;
+  readonly heads: number;
+}
+
 const extent = z.number().int().positive();
 
 export const encoderConfigSchema = z.strictObject({
@@ -39,11 +45,18 @@ export interface EncoderConfig {
   readonly channels: number;
 }
 
-/** A preset with the patch it reads; 4 × 8 × 8 suits the phantoms' 64 pixels, 4 × 16 × 16 suits 224. */
-export function encoderConfig(preset: PresetName, patch: Shape3 = [4, 8, 8]): EncoderConfig {
-  const sizes = PRESETS[preset];
-  if (!sizes) throw new InputError(`unknown encoder "${preset}"; expected one of ${Object.keys(PRESETS).join(", ")}`);
-  return { ...sizes, mlpRatio: 4, patch, channels: 3 };
+/**
+ * A size, by name or by numbers, with the patch it reads; 4 × 8 × 8 suits the phantoms' 64 pixels, 4 × 16 × 16 suits 224.
+ *
+ * @throws InputError where there is no such name, or heads do not divide the width
+ */
+export function encoderConfig(size: PresetName | EncoderSize, patch: Shape3 = [4, 8, 8]): EncoderConfig {
+  const sizes: EncoderSize = typeof size === "string" ? PRESETS[size] : size;
+  if (!sizes)
+    throw new InputError(`unknown encoder "${String(size)}"; expected one of ${Object.keys(PRESETS).join(", ")}`);
+  const { width, depth, heads } = sizes;
+  if (width % heads !== 0) throw new InputError(`encoder: ${heads} heads do not divide a width of ${width}`);
+  return { width, depth, heads, mlpRatio: 4, patch, channels: 3 };
 }
 
 /** Numbers in one patch: `pd · ph · pw · channels`; 768 for 4 × 8 × 8 in three channels. */

@@ -1,5 +1,4 @@
 /** One way to compute for whoever trains or embeds: compiled where ONNX Runtime loads, otherwise eager, saying why. */
-import { availableParallelism } from "node:os";
 import * as tf from "@tensorflow/tfjs";
 import { toArrays, toTensors, type BatchArray, type NamedArrays, type NamedTensors } from "./arrays.js";
 import { startBackend } from "./backend.js";
@@ -7,7 +6,7 @@ import { compiledRunner, compileFunction, type CompiledFunction } from "./compil
 import { forgiving } from "./forgiving.js";
 import { probeProvider } from "./providers.js";
 import { eagerRunner, type Runner, type StepFunction } from "./runner.js";
-import { loadRuntime, type Provider } from "./runtime.js";
+import { computeThreads, loadRuntime, type Provider } from "./runtime.js";
 import { EngineUnavailable } from "./unavailable.js";
 
 /** Engines that run compiled graphs, and what ONNX Runtime calls the device. */
@@ -51,7 +50,7 @@ async function compiledEngine(name: CompiledName): Promise<Engine> {
     const wayOn = "--engine compiled runs the same graphs on the processor";
     if (!probe.ok) throw new EngineUnavailable(`engine ${name}: ${probe.reason}`, wayOn);
   }
-  const threads = provider === "cpu" ? `, cpu, ${availableParallelism()} threads` : "";
+  const threads = provider === "cpu" ? `, cpu, ${computeThreads()} thread${computeThreads() === 1 ? "" : "s"}` : "";
   return {
     name,
     description: `${name} (onnxruntime ${env.versions.node}${threads})`,

@@ -1,5 +1,6 @@
 /** ONNX Runtime, which is optional: where it does not load, training and embedding run eagerly. */
 import { availableParallelism } from "node:os";
+import { InputError } from "../types.js";
 import type { BatchArray } from "./arrays.js";
 import { serialiseOnnx, type OnnxGraph } from "./onnx.js";
 import { EngineUnavailable } from "./unavailable.js";
@@ -70,10 +71,25 @@ export type Provider = "cpu" | "webgpu" | "cuda" | "coreml" | "dml";
  */
 const SPINNING = { allow_spinning: "1", spin_duration_us: "50" } as const;
 
+/**
+ * Threads that share one operation: all cores, unless M3RET_THREADS says otherwise, so that several runs can share a
+ * machine without waiting for each other.
+ *
+ * @throws InputError where M3RET_THREADS is not a whole number from 1 on
+ */
+export function computeThreads(): number {
+  const wanted = process.env.M3RET_THREADS;
+  if (wanted === undefined || wanted === "") return availableParallelism();
+  if (!/^[1-9]\d{0,3}$/.test(wanted)) {
+    throw new InputError(`M3RET_THREADS: expected a whole number from 1 on, got "${wanted}"`);
+  }
+  return Number(wanted);
+}
+
 export interface SessionOptions {
   /** What computes; nodes that it has no kernel for are computed by the processor. */
   readonly provider?: Provider;
-  /** Threads that share one operation; all cores by default. The same number gives the same bits. */
+  /** Threads that share one operation: `computeThreads` by default. The same number gives the same bits. */
   readonly threads?: number;
   /** Path prefix of a Chrome trace of every node that runs; written when the session is released. */
   readonly profile?: string;
@@ -84,7 +100,7 @@ export interface SessionOptions {
 /** The options of a session as ONNX Runtime spells them. */
 export function sessionOptions({
   provider = "cpu",
-  threads = availableParallelism(),
+  threads = computeThreads(),
   profile,
   onDevice = [],
 }: SessionOptions): Record<string, unknown> {

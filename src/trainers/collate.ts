@@ -5,7 +5,7 @@
 import { tokenGrid, tokenSize, tokenStarts, writeTokens, type Patching } from "../encoder/tokens.js";
 import type { Random } from "../random.js";
 import { multiCropChannels, singleCropChannels } from "../transforms/views.js";
-import type { MultiCropSpec, SingleCropSpec, ViewSource } from "../transforms/views.js";
+import type { MultiCropSpec, SingleCropSpec, ViewSource, ViewSpec } from "../transforms/views.js";
 import { InputError, sizeOf, type Shape3 } from "../types.js";
 import type { Batch } from "./objective.js";
 
@@ -42,14 +42,28 @@ export function collateBy(spec: Collation): Collate {
 /**
  * A batch: a pure function of the description, the samples and the state of the generator.
  *
- * @param samples of one kind; of grey ones only the first channel is read
+ * @param samples whose views have one size; of grey ones only the first channel is read
  * @param memory  where the batch is to be; a new buffer where it is too small or left out
  * @returns       arrays that lie in one buffer, one after the other
  */
 export function collate(spec: Collation, samples: readonly ViewSource[], random: Random, memory?: ArrayBuffer): Batch {
+  assertOneSize(spec, samples);
   return spec.method === "mae"
     ? collateMae(spec, samples, random, memory)
     : collateSimdino(spec, samples, random, memory);
+}
+
+/** Kinds may share a batch where all their views have one size, as videos and volumes of one shape do. */
+function assertOneSize(spec: Collation, samples: readonly ViewSource[]): void {
+  const specs: ViewSpec[] = spec.method === "mae" ? [spec.view] : [spec.views.globals, spec.views.locals];
+  const [{ kind }] = samples;
+  for (const other of new Set(samples.map((sample) => sample.kind))) {
+    const unlike = specs.find(({ size }) => String(size[other]) !== String(size[kind]));
+    if (unlike)
+      throw new InputError(
+        `a batch of ${kind} and ${other}: their views are [${unlike.size[kind]}] and [${unlike.size[other]}]`,
+      );
+  }
 }
 
 /** One crop of each sample, and a random order of its patches: the first quarter is visible (at a ratio of 0.75). */
