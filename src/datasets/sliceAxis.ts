@@ -1,6 +1,6 @@
 /** Along which axis volumes are cut into slices: an ablation, not a property of the data. */
 import { InputError } from "../types.js";
-import { entryOf, type Catalog, type Entry } from "./catalog.js";
+import { entryOf, type Catalog, type Preprocessing } from "./catalog.js";
 
 /** How the slices of a volume lie: `axial` across the body, `coronal` as a frontal X-ray looks at it. */
 export const SLICE_AXES = ["axial", "coronal"] as const;
@@ -16,15 +16,19 @@ const ORIENTATIONS: Readonly<Record<SliceAxis, string>> = { axial: "LPS", corona
  * @throws InputError where the data set is not in the catalogue, or has no volumes that know their orientation
  */
 export function withSliceAxis(catalog: Catalog, name: string, axis: SliceAxis): Catalog {
-  const turned = turn(entryOf(catalog, name), axis);
-  if (turned === null) {
-    throw new InputError(`sliceAxis: ${name}: expected a data set of phantoms or of files, got one of npz arrays`);
+  const orientation = ORIENTATIONS[axis];
+  const turned = <T extends { readonly preprocessing: Preprocessing }>(entry: T): T => {
+    return { ...entry, preprocessing: { ...entry.preprocessing, orientation } };
+  };
+  if (Object.hasOwn(catalog.public, name)) {
+    return { ...catalog, public: { ...catalog.public, [name]: turned(catalog.public[name]) } };
   }
-  return { ...catalog, datasets: { ...catalog.datasets, [name]: turned } };
-}
-
-function turn(entry: Entry, axis: SliceAxis): Entry | null {
-  if (entry.kind === "phantom") return { ...entry, ctPlane: axis };
-  if (entry.kind === "medmnist") return null;
-  return { ...entry, preprocessing: { ...entry.preprocessing, orientation: ORIENTATIONS[axis] } };
+  const entry = entryOf(catalog, name);
+  if (entry.kind === "phantom") {
+    return { ...catalog, datasets: { ...catalog.datasets, [name]: { ...entry, ctPlane: axis } } };
+  }
+  if (entry.kind === "folder") {
+    return { ...catalog, datasets: { ...catalog.datasets, [name]: turned(entry) } };
+  }
+  throw new InputError(`sliceAxis: ${name}: expected a data set of phantoms or of files, got one of npz arrays`);
 }
