@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -297,6 +297,27 @@ describe("inspect", () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout.split("text.dcm")).toHaveLength(2);
     expect(stdout).toMatch(/^.*text\.dcm: expected a DICOM file, got a text file\n.*grey8\.png\n {2}image, /);
+  });
+
+  test("has a flag for every limit and option that a reader's message names", async () => {
+    const folder = join(packageRoot, "src/datasets");
+    const readers = readdirSync(folder).filter((name) => /^(dicom|nifti|image|video)\w*\.ts$/.test(name));
+    const text = readers.map((name) => readFileSync(join(folder, name), "utf8")).join("\n");
+    const named = [...text.matchAll(/(?:limit|option) (max[A-Z]\w+|volume)\b/g)].map(([, name]) => name);
+    expect(new Set(named).size).toBeGreaterThan(4);
+    const { stdout } = await m3ret(["inspect", "--help"]);
+    for (const name of named) expect(stdout).toContain(`--${name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)} <`);
+  });
+
+  test("with a flag asks for one volume, or sets a limit", async () => {
+    const times = join(packageRoot, "test/fixtures/dicomVolumes/times.dcm");
+    const { files } = await m3retJson<{ files: { shape: number[] }[] }>(["inspect", times, "--volume", "1"]);
+    expect(files[0].shape).toEqual([3, 3, 4]);
+    const refused = await m3ret(["inspect", picture, "--max-pixels", "34"]);
+    expect(refused).toMatchObject({ code: 2, stdout: "" });
+    expect(refused.stderr).toMatch(/^error: .*grey8.png: 7 x 5 pixels are over the limit maxPixels, 34\n$/);
+    const { stderr } = await m3ret(["inspect", fixture("four.nii"), "--volume", "x"]);
+    expect(stderr).toMatch(/^error: [^\n]*volume[^\n]*\n$/);
   });
 
   test("with --json gives the fields of the contract", async () => {

@@ -2,12 +2,14 @@
 import { Option, type Command } from "commander";
 import { loadCatalog, type Catalog } from "../datasets/catalog.js";
 import type { DataRecord } from "../datasets/dataset.js";
+import type { ImageOptions } from "../datasets/image.js";
 import { inspect, type InspectedFile } from "../datasets/inspect.js";
 import { openDataset } from "../datasets/open.js";
 import { ACCESS, isPresent, publicFolder, type Access } from "../datasets/publicSets.js";
+import type { ReadOptions } from "../datasets/read.js";
 import { defaultCacheDir } from "../experiment.js";
 import { InputError, MODALITIES, SPLITS, type Modality, type Split } from "../types.js";
-import { answer, dataOptions, jsonOption, withProgress } from "./shared.js";
+import { answer, dataOptions, jsonOption, positiveInteger, wholeNumber, withProgress } from "./shared.js";
 
 interface DatasetsOptions {
   readonly json?: boolean;
@@ -28,10 +30,40 @@ export function addDataCommands(m3ret: Command): void {
     );
   m3ret
     .command("inspect")
-    .argument("<PATH...>", "image, DICOM or NIfTI files, or folders of them")
+    .argument(
+      "<PATH...>",
+      "image, video, DICOM or NIfTI files, folders of them, or FOLDER#2 for its second DICOM series",
+    )
     .description("decode files and report kind, modality, shape, spacing, orientation and statistics")
+    .option("--volume <N>", "which volume, from 0, of a file or series that holds several", wholeNumber("volume"))
+    .addOption(new Option("--pages <HOW>", "what several pages of a picture are").choices(["first", "volume"]))
+    .option("--max-bytes <N>", "what a gzip file may unpack to, and a volume take", positiveInteger("max-bytes"))
+    .option("--max-pixels <N>", "of a picture, or of a frame of a video", positiveInteger("max-pixels"))
+    .option("--max-values <N>", "numbers that a whole video may hold", positiveInteger("max-values"))
+    .option("--max-seconds <N>", "that decoding one file may take", positiveInteger("max-seconds"))
     .addOption(jsonOption())
     .action(inspectPaths);
+}
+
+/** What the readers' messages call by the same names: `maxBytes` is --max-bytes. */
+interface InspectOptions {
+  readonly json?: boolean;
+  readonly volume?: number;
+  readonly pages?: ImageOptions["pages"];
+  readonly maxBytes?: number;
+  readonly maxPixels?: number;
+  readonly maxValues?: number;
+  readonly maxSeconds?: number;
+}
+
+/** Each reader takes what concerns it. */
+function readOptions({ volume, pages, maxBytes, maxPixels, maxValues, maxSeconds }: InspectOptions): ReadOptions {
+  return {
+    nifti: { volume, maxBytes },
+    dicom: { volume, maxBytes },
+    image: { pages, maxPixels, maxSeconds },
+    video: { maxPixels, maxValues, maxSeconds },
+  };
 }
 
 function listDatasets({ json, catalog: file, modality, access }: DatasetsOptions): void {
@@ -136,10 +168,11 @@ async function showDataset(name: string, { json, catalog: file, cache }: Dataset
   });
 }
 
-async function inspectPaths(paths: readonly string[], { json }: { json?: boolean }): Promise<void> {
+async function inspectPaths(paths: readonly string[], options: InspectOptions): Promise<void> {
+  const { json } = options;
   const files: InspectedFile[] = [];
   let said = 0;
-  for await (const file of inspect(paths)) {
+  for await (const file of inspect(paths, readOptions(options))) {
     files.push(file);
     // What cannot be read has its line among the others; where there are no others, the error at the end says it.
     if (json || !files.some(({ ok }) => ok)) continue;

@@ -13,6 +13,9 @@ interface FetchOptions {
   readonly jobs: number;
   readonly acceptLicence?: boolean;
   readonly maxBytes?: number;
+  readonly unpackMaxBytes?: number;
+  readonly unpackMaxEntries?: number;
+  readonly unpackMaxRatio?: number;
   readonly stallSeconds: number;
   readonly catalog?: string;
   readonly json?: boolean;
@@ -28,6 +31,13 @@ export function addFetch(m3ret: Command): void {
     .option("--jobs <N>", "files at a time", positiveInteger("jobs"), 3)
     .option("--accept-licence", "you have read the licence of the set and agree to it")
     .option("--max-bytes <N>", "refuse a file of more bytes (default: 1 TiB)", positiveInteger("max-bytes"))
+    .option(
+      "--unpack-max-bytes <N>",
+      "of all files in an archive (default: 2 TiB)",
+      positiveInteger("unpack-max-bytes"),
+    )
+    .option("--unpack-max-entries <N>", "in an archive (default: 2,000,000)", positiveInteger("unpack-max-entries"))
+    .option("--unpack-max-ratio <N>", "unpacked over packed (default: 1000)", positiveInteger("unpack-max-ratio"))
     .option("--stall-seconds <N>", "ask again when nothing came for so long", positiveInteger("stall-seconds"), 60)
     .option("--catalog <FILE>", "a datasets.yaml of your own")
     .addOption(jsonOption())
@@ -51,11 +61,17 @@ async function fetchOrCheck(name: string, options: FetchOptions): Promise<void> 
   const folder = options.to ?? publicFolder(name);
   if (set.files.length > 0) requireFolder("--to", folder, set.bytes ?? 0);
   const notes: string[] = [];
+  const limits = {
+    maxBytes: options.unpackMaxBytes,
+    maxEntries: options.unpackMaxEntries,
+    maxRatio: options.unpackMaxRatio,
+  };
   const fetched = await withProgress((onProgress) =>
     fetchSet(name, set, folder, {
       jobs,
       acceptLicence,
       maxBytes,
+      unpackLimits: Object.fromEntries(Object.entries(limits).filter(([, limit]) => limit !== undefined)),
       stallMs: 1000 * stallSeconds,
       onProgress,
       onNote: (note) => notes.push(note),

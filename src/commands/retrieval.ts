@@ -35,6 +35,7 @@ interface SearchOptions extends OnnxFlags {
   readonly k: number;
   readonly encoder?: string;
   readonly modality?: string;
+  readonly volume?: number;
   readonly preprocessing: string;
   readonly catalog?: string;
   readonly json?: boolean;
@@ -58,6 +59,7 @@ export function addRetrievalCommands(m3ret: Command): void {
     .requiredOption("--image <PATH>", "an image, video or volume, or a folder of DICOM slices")
     .option("--encoder <DIR|FILE.onnx>", "the encoder that the index was made with (not needed for pixels)")
     .option("--modality <NAME>", "what the image is, where the file does not say")
+    .option("--volume <N>", "which volume, from 0, of a file or series that holds several", wholeNumber("volume"))
     .option("--preprocessing <NAME>", "the data set whose preprocessing applies (default: the index's)", "")
     .option("--catalog <FILE>", "a datasets.yaml of your own")
     .option("--k <N>", "how many", positiveInteger("k"), 10)
@@ -103,7 +105,8 @@ function describe(report: RetrievalReport): string {
 async function runSearch(options: SearchOptions): Promise<void> {
   const searcher = await loadIndex(options.index);
   const index = searcher.gallery;
-  const decoded = await readFile(options.image);
+  const { volume } = options;
+  const decoded = await readFile(options.image, { nifti: { volume }, dicom: { volume: volume ?? 0 } });
   const named = options.modality as Modality | undefined;
   if (named && !MODALITIES.includes(named)) {
     throw new InputError(`--modality ${named}: expected one of ${MODALITIES.join(", ")}`);

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { readBytes, systemError, writeAtomic } from "../files.js";
 import { InputError, type OnProgress } from "../types.js";
 import { unpack } from "./archive.js";
+import type { ArchiveLimits } from "./archiveRules.js";
 import { checksums, difference, fetchFile, type FetchedFile, type FetchFileOptions } from "./fetchFile.js";
 import { missingFrom, whatToDo, type PublicSet, type RemoteFile } from "./publicSets.js";
 
@@ -20,6 +21,8 @@ export interface FetchSetOptions extends Omit<FetchFileOptions, "onBytes"> {
   readonly jobs?: number;
   /** The user has read the licence, and says so. */
   readonly acceptLicence?: boolean;
+  /** What its archives may hold. */
+  readonly unpackLimits?: ArchiveLimits;
   readonly onProgress?: OnProgress;
 }
 
@@ -113,7 +116,7 @@ export async function fetchSet(
     const into = join(folder, archive.replace(/\.(zip|tar|tgz|tar\.gz|gz)$/i, ""));
     if (existsSync(into)) continue; // an unpacked folder is whole, or not there
     onProgress?.({ label: `unpacking ${archive}`, done: 0, total: 1 });
-    await unpack(join(folder, archive), into, UNPACK_LIMITS);
+    await unpack(join(folder, archive), into, { ...UNPACK_LIMITS, ...options.unpackLimits });
     unpacked.push(into);
   }
   return { folder, files, unpacked, missing: missingFrom(folder, set.layout) };
