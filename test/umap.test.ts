@@ -1,7 +1,10 @@
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { trustworthiness } from "../src/analysis/trustworthiness.js";
 import { umap2d } from "../src/analysis/umap.js";
 import { Random } from "../src/random.js";
 import { InputError, type Progress } from "../src/types.js";
+import { setOf } from "./sets.js";
 
 /** `n` vectors of width 16 about `clusters` random directions; the length of each vector is random and must not matter. */
 function clustered(n: number, clusters: number, random: Random): Float32Array {
@@ -72,4 +75,43 @@ test("too few points, a value that is no number and a vector of zeros are errors
   expect(() => umap2d(broken, 6, 16, { random })).toThrow(InputError);
   expect(() => umap2d(broken, 6, 16, { random })).toThrow("vector 2 holds a value that is not a finite number");
   expect(() => umap2d(vectors.slice().fill(0, 16, 32), 6, 16, { random })).toThrow("vector 1 is all zeros");
+});
+
+// Written by test/reference/alignment.py with umap-learn and scikit-learn.
+const reference = JSON.parse(readFileSync(new URL("fixtures/alignment.json", import.meta.url), "utf8")) as {
+  readonly maps: {
+    readonly x: number[][];
+    readonly map: number[][];
+    readonly mapTrustworthiness: number;
+    readonly trustworthiness: number[];
+  };
+};
+
+test("trustworthiness is scikit-learn's, 1 for neighbours kept, and near one half for a random map", () => {
+  const { x, map, mapTrustworthiness } = reference.maps;
+  const set = setOf(x);
+  expect(trustworthiness(set, Float32Array.from(map.flat()))).toBeCloseTo(mapTrustworthiness, 5);
+  // Directions on a quarter of the circle lie on a line as they are.
+  const line = setOf(Array.from({ length: 50 }, (_, i) => [Math.cos(i ** 2 / 2000), Math.sin(i ** 2 / 2000)]));
+  expect(
+    trustworthiness(
+      line,
+      Float32Array.from({ length: 100 }, (_, at) => (at % 2 === 0 ? at ** 2 : 0)),
+      5,
+    ),
+  ).toBe(1);
+  const random = new Random(1);
+  const scattered = Float32Array.from({ length: 2 * set.n }, () => random.uniform());
+  expect(Math.abs(trustworthiness(set, scattered) - 0.5)).toBeLessThan(0.05);
+  expect(() => trustworthiness(line, new Float32Array(100), 25)).toThrow("expected 1 ≤ k < n / 2 = 25, got 25");
+});
+
+test("our maps can be trusted as far as umap-learn's, over five seeds", () => {
+  const { x, trustworthiness: theirs } = reference.maps;
+  const set = setOf(x);
+  const ours = [0, 1, 2, 3, 4].map((seed) =>
+    trustworthiness(set, umap2d(set.vectors, set.n, set.d, { random: new Random(seed) })),
+  );
+  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  expect(Math.abs(mean(ours) - mean(theirs))).toBeLessThan(0.02);
 });
