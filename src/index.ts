@@ -86,6 +86,7 @@ export { alignmentRows, alignmentTable, falseDiscovery, nullTable } from "./anal
 export type { AlignmentContestant, AlignmentRow } from "./analysis/alignmentTable.js";
 export { linearCka } from "./analysis/cka.js";
 export { contactSheet, pictureOf } from "./analysis/contactSheet.js";
+export { curveFigure } from "./analysis/curveFigure.js";
 export {
   barFigure,
   displayFigure,
@@ -102,6 +103,11 @@ export { liveTraining, watchTraining } from "./analysis/liveTraining.js";
 export { printFigure, savePrint } from "./analysis/printFigure.js";
 export { recallTable, toDataFrame, toMarkdown, toText } from "./analysis/tables.js";
 export { captionOf, saveTables, toLatex } from "./analysis/tableFiles.js";
+export { whyNoProbe, probe } from "./analysis/probe.js";
+export type { ProbeReport } from "./analysis/probe.js";
+export { probeTable } from "./analysis/probeTable.js";
+export type { ProbeResult } from "./analysis/probeTable.js";
+export { trustworthiness } from "./analysis/trustworthiness.js";
 export { umap2d } from "./analysis/umap.js";
 export { fitWhitening, whiten } from "./analysis/whiten.js";
 
