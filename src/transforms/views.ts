@@ -6,13 +6,14 @@ import type { Random } from "../random.js";
 import type { Kind, Sample, Shape3, Shape4 } from "../types.js";
 import { blur, drawBox, intensityJitter, repeatChannel, withoutRepeats } from "./crop.js";
 import type { CropRange, Jitter, Picture, Range } from "./crop.js";
+import { degrade, type Degradation } from "./degrade.js";
 import { resampleTurned } from "./rotate.js";
 
 /** What a view is drawn from. Of a grey sample only the first channel is read. */
 export type ViewSource = Picture & Pick<Sample, "kind">;
 
 /** Chance and strength of what happens to a view besides being cut; what is left out never happens. */
-export interface Augmentation {
+export interface Augmentation extends Degradation {
   /** Probability of mirroring left and right. Ours is 0 unless asked for: the heart is on the left. */
   readonly flip?: number;
   /** Largest turn in the plane of the picture, degrees, either way: 15 draws from [−15, 15]. */
@@ -38,7 +39,7 @@ export interface MultiCropSpec extends Augmentation {
 export interface SingleCropSpec extends Augmentation, ViewSpec {}
 
 /**
- * Global views first, then local ones, each cut, turned, mirrored, exposed and blurred on its own. The same state of the
+ * Global views first, then local ones, each cut, turned, mirrored, exposed, blurred and degraded on its own. The same state of the
  * generator gives the same views.
  *
  * @param sample [C, D, H, W] in [0, 1]
@@ -88,7 +89,9 @@ function drawView(sample: ViewSource, part: ViewSpec, how: Augmentation, random:
   if (exposed) intensityJitter(view, how.jitter, random, view);
   if (blurred) view = blur(view, [shape[0], ...size], random.uniform(how.blur.sigma[0], how.blur.sigma[1]));
   if (blurred || !exposed) clipInPlace(view); // jitter has clipped already
-  return view;
+  const degraded = degrade(view, [shape[0], ...size], sample.kind, how, random);
+  if (how.noise !== undefined || degraded !== view) clipInPlace(degraded);
+  return degraded;
 }
 
 /** Interpolation rounds, and a white picture may come out at 1.0000001. What is not a number becomes 0. */
