@@ -4,7 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { readFile } from "../src/datasets/read.js";
+import { contentOf, readHead } from "../src/datasets/sniff.js";
 import { readVideo } from "../src/datasets/video.js";
+import { statedFrames } from "../src/datasets/videoCount.js";
 import { FrameCollector } from "../src/datasets/videoFrames.js";
 import { findFfmpeg } from "../src/datasets/videoProcess.js";
 import { Random } from "../src/random.js";
@@ -70,6 +72,39 @@ test.each([
   expect(seen[0]).toBe(0);
   expect(seen.at(-1)).toBe(39);
   expect(seen.every((n, i) => i === 0 || n >= seen[i - 1])).toBe(true);
+});
+
+const stated = (path: string): number | null => {
+  const head = readHead(path);
+  return statedFrames(path, contentOf(head).format, head);
+};
+
+test("a container states how many frames it holds, and a wrong statement changes nothing", async () => {
+  const film = await readVideo(at("film.avi"));
+  for (const name of ["film.mp4", "film.mov", "film.avi"]) expect(stated(at(name))).toBe(40);
+  for (const name of ["film.mpeg", "film.m1v"]) expect(stated(at(name))).toBe((await readVideo(at(name))).shape[1]);
+  for (const name of ["film.mkv", "film.ts", "film.gif"]) expect(stated(at(name))).toBeNull();
+  const bytes = readFileSync(at("film.avi"));
+  for (const wrong of [1, 39, 42, 1000, 2 ** 32 - 1]) {
+    bytes.writeUInt32LE(wrong, bytes.indexOf("strh") + 40);
+    writeFileSync(at("wrong.avi"), bytes);
+    expect(stated(at("wrong.avi"))).toBe(wrong);
+    expect(await readVideo(at("wrong.avi"))).toEqual(film);
+  }
+});
+
+test("tables that are cut or damaged state nothing, or some number", () => {
+  const random = new Random(11);
+  for (const name of ["film.mp4", "film.mov", "film.avi", "film.mpeg"]) {
+    const whole = readFileSync(at(name));
+    for (let i = 0; i < 40; i++) {
+      const bytes = Buffer.from(whole.subarray(0, i % 2 ? whole.length : random.int(whole.length)));
+      for (let k = 0; k < i; k++) if (bytes.length > 0) bytes[random.int(bytes.length)] = random.int(256);
+      writeFileSync(at("tables"), bytes);
+      const count = statedFrames(at("tables"), contentOf(whole).format, bytes.subarray(0, 8192));
+      expect(count === null || (Number.isInteger(count) && count > 0)).toBe(true);
+    }
+  }
 });
 
 test("frames come in order, each once, and channels apart", async () => {
@@ -211,24 +246,40 @@ describe("the program", () => {
   });
 });
 
-test("pieces of any length give the same frames", () => {
-  const frame = (shade: number) => [
-    ...Buffer.from("P6\n3 2\n255\n"),
-    ...Array.from({ length: 18 }, (_, i) => shade + i),
+test("pieces of any length give the same frames, whichever colour comes first", () => {
+  const picture = (shade: number) => [
+    ...Buffer.from("P5\n3 2\n255\n"),
+    ...Array.from({ length: 6 }, (_, i) => shade + i),
   ];
-  const stream = Uint8Array.from([...frame(0), ...frame(100), ...frame(200)]);
-  const expected = (c: number, f: number, i: number) => 100 * f + 3 * i + c;
+  const colours = [0, 10, 20].map((first) => Uint8Array.from([0, 100, 200].flatMap((shade) => picture(first + shade))));
   for (const step of [1, 2, 5, 7, 29, 100]) {
     for (const room of [1, 3, 9]) {
-      const sink = new FrameCollector(room, 1e6);
-      for (let from = 0; from < stream.length; from += step) sink.push(stream.subarray(from, from + step));
-      const { pixels, shape } = sink.finish();
-      expect(shape).toEqual([3, 3, 2, 3]);
-      pixels.forEach((value, at) => {
-        expect(value).toBe(expected(Math.floor(at / 18), Math.floor(at / 6) % 3, at % 6));
-      });
+      for (const order of [
+        [0, 1, 2],
+        [2, 0, 1],
+      ]) {
+        // prettier-ignore
+        for (const together of [true, false]) {
+          const sink = new FrameCollector(room, 1e6);
+          const send = (c: number, from: number) => sink.push(c, colours[c].subarray(from, from + step));
+          const starts = Array.from({ length: Math.ceil(colours[0].length / step) }, (_, i) => i * step);
+          if (together) starts.forEach((from) => order.forEach((c) => send(c, from)));
+          else order.forEach((c) => starts.forEach((from) => send(c, from)));
+          const { pixels, shape } = sink.finish();
+          expect(shape).toEqual([3, 3, 2, 3]);
+          const wanted = [0, 10, 20].flatMap((c) => [0, 100, 200].flatMap((f) => [0, 1, 2, 3, 4, 5].map((i) => c + f + i)));
+          expect([...pixels]).toEqual(wanted);
+        }
+      }
     }
   }
+});
+
+test("a frame that is not whole in every colour is left out", () => {
+  const sink = new FrameCollector(2, 1e6);
+  for (const [c, frames] of [2, 1, 2].entries())
+    for (let f = 0; f < frames; f++) sink.push(c, Uint8Array.from([...Buffer.from("P5\n1 1\n255\n"), 10 * f + c]));
+  expect(sink.finish()).toEqual({ pixels: Float32Array.of(0, 1, 2), shape: [3, 1, 1, 1] });
 });
 
 test("cut and damaged videos are videos or one line", async () => {

@@ -3,8 +3,9 @@ import { resolve } from "node:path";
 import type { Random } from "../random.js";
 import { InputError, type Decoded, type Shape4 } from "../types.js";
 import { contentOf, readHead, wrongContent, type Format } from "./sniff.js";
+import { statedFrames } from "./videoCount.js";
 import { FrameCollector, TooManyValues } from "./videoFrames.js";
-import { inputArguments, runFfmpeg, type FfmpegLog } from "./videoProcess.js";
+import { findFfmpeg, inputArguments, PIPES, runFfmpeg, type FfmpegLog } from "./videoProcess.js";
 
 export interface VideoOptions {
   /** Keep at most this many frames, evenly spaced: of n frames, k are floor((i + ½) n / k), i = 0 … k − 1. */
@@ -68,13 +69,16 @@ interface Choice {
  */
 export async function readVideo(path: string, options: VideoOptions = {}): Promise<Decoded> {
   const { maxPixels = 2 ** 26, maxValues = 2 ** 28, maxSeconds = 300 } = options;
-  const { format, what } = contentOf(readHead(path));
+  const head = readHead(path);
+  const { format, what } = contentOf(head);
   const demuxer = format === null ? undefined : DEMUXERS[format];
   if (demuxer === undefined) throw wrongContent(path, "a video", what);
   const source: Source = { path, demuxer, maxPixels, maxValues, maxSeconds };
 
+  const atOnce = await readAtOnce(source, options, statedFrames(path, format, head));
+  if (atOnce !== null) return atOnce;
   const looked = await countPackets(source);
-  const interlaced = /Video: .*\b(?:top|bottom) (?:coded )?first/.test(looked.info);
+  const interlaced = isInterlaced(looked.info);
   const everyFrameOnce = passthrough(looked.info);
   const filters = filtersOf(options, interlaced);
   const countFrames = () => countDecoded(source, filters, everyFrameOnce);
@@ -95,20 +99,7 @@ export async function readVideo(path: string, options: VideoOptions = {}): Promi
         if (count > 0) continue;
       }
       if (sink.frames === 0) throw notDecoded(source, what, [...looked.errors, ...errors]);
-      const { pixels, shape } = sink.finish();
-      const warnings = [...choice.warnings, ...notesOf(looked.info, shape, interlaced, options)];
-      if (errors.length > 0)
-        warnings.push(`damaged: ${plain(source, errors[0])}; the frames that could be decoded were kept`);
-      return {
-        pixels,
-        shape,
-        kind: "video",
-        modality: null,
-        spacingMm: null,
-        orientation: null,
-        dtype: "uint8",
-        warnings,
-      };
+      return finished(source, options, sink, looked.info, errors, choice.warnings);
     } catch (error) {
       if (!(error instanceof TooManyValues)) throw error;
       const fitting = Math.floor(maxValues / error.valuesPerFrame);
@@ -122,6 +113,50 @@ export async function readVideo(path: string, options: VideoOptions = {}): Promi
       choice = choose(count, { maxFrames: fitting }, [`all frames are over the limit maxValues, ${maxValues} numbers`]);
     }
   }
+}
+
+/**
+ * All frames in one run of ffmpeg, where the container states how many there are and this ffmpeg has run before; null where
+ * frames have to be chosen or filled in, or where nothing came.
+ */
+async function readAtOnce(source: Source, options: VideoOptions, stated: number | null): Promise<Decoded | null> {
+  const everyFrameOnce = passthroughOf.get(findFfmpeg().program);
+  const all = options.maxFrames === undefined && options.clip === undefined && options.framesPerSecond === undefined;
+  if (!all || stated === null || everyFrameOnce === undefined) return null;
+  const sink = new FrameCollector(stated, source.maxValues);
+  const choice: Choice = { expected: stated, select: null, warnings: [] };
+  const onInfo = (info: string) => {
+    if (isInterlaced(info)) throw new NeedsALook();
+  };
+  try {
+    const log = await decode(source, filtersOf(options, false), everyFrameOnce, choice, undefined, sink, onInfo);
+    return sink.frames === 0 ? null : finished(source, options, sink, log.info, log.errors, []);
+  } catch (error) {
+    if (error instanceof TooManyValues || error instanceof NeedsALook) return null;
+    throw error;
+  }
+}
+
+/** What a file says of itself asks for other filters. */
+class NeedsALook extends Error {}
+
+const isInterlaced = (info: string): boolean => /Video: .*\b(?:top|bottom) (?:coded )?first/.test(info);
+
+function finished(
+  source: Source,
+  options: VideoOptions,
+  sink: FrameCollector,
+  info: string,
+  errors: readonly string[],
+  before: readonly string[],
+): Decoded {
+  const { pixels, shape } = sink.finish();
+  const ofFile = info.split(/^(?:Stream mapping|Output #)/m)[0];
+  const warnings = [...before, ...notesOf(ofFile, shape, isInterlaced(ofFile), options)];
+  if (errors.length > 0)
+    warnings.push(`damaged: ${plain(source, errors[0])}; the frames that could be decoded were kept`);
+  const unknown = { modality: null, spacingMm: null, orientation: null };
+  return { pixels, shape, kind: "video", ...unknown, dtype: "uint8", warnings };
 }
 
 /** Which of `count` frames `options` ask for, and what that leaves out. */
@@ -161,26 +196,36 @@ interface Filters {
 /** The option that makes every decoded frame come out once; `-vsync` until FFmpeg 5, `-fps_mode` after it. */
 function passthrough(info: string): string[] {
   const major = Number(/libavutil\s+(\d+)\./.exec(info)?.[1] ?? 0);
-  return [major >= 58 ? "-fps_mode" : "-vsync", "passthrough"];
+  const option = [major >= 58 ? "-fps_mode" : "-vsync", "passthrough"];
+  if (major > 0) passthroughOf.set(findFfmpeg().program, option);
+  return option;
 }
+
+/** That option of the programs that have run. */
+const passthroughOf = new Map<string, readonly string[]>();
 
 async function decode(
   source: Source,
   filters: Filters,
   everyFrameOnce: readonly string[],
-  { select }: Choice,
+  choice: Choice,
   atMost: number | undefined,
   sink: FrameCollector,
+  onInfo?: (info: string) => void,
 ): Promise<FfmpegLog> {
-  const chain = [...filters.first, ...(select === null ? [] : [`select='${select}'`]), ...filters.last];
+  // Interleaved first, as every viewer shows them; then each colour by itself, which is how they are kept.
+  const select = choice.select === null ? [] : [`select='${choice.select}'`];
+  const chain = [...filters.first, ...select, ...filters.last, "format=rgb24", "format=gbrp", "extractplanes=r+g+b"];
   const enough = atMost === undefined ? [] : ["-frames:v", String(atMost)]; // what comes after need not be decoded
   const given = [
     ...inputArguments(source.path, source.demuxer, source.maxPixels),
-    ...["-map", "0:V:0", ...everyFrameOnce, ...enough],
-    ...(chain.length > 0 ? ["-vf", chain.join(",")] : []),
-    ...["-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe", "pipe:1"],
+    ...["-filter_complex", `[0:V:0]${chain.join(",")}[r][g][b]`],
+    ...["[r]", "[g]", "[b]"].flatMap((plane, i) => {
+      return ["-map", plane, ...everyFrameOnce, ...enough, "-c:v", "pgm", "-f", "image2pipe", PIPES[i]];
+    }),
   ];
-  return runFfmpeg(source.path, given, { maxSeconds: source.maxSeconds, onData: (chunk) => sink.push(chunk) });
+  const onData = [0, 1, 2].map((channel) => (chunk: Buffer) => sink.push(channel, chunk));
+  return runFfmpeg(source.path, given, { maxSeconds: source.maxSeconds, onData, onInfo });
 }
 
 /** Packets in the container, which are most often frames: nothing is decoded. */
@@ -203,7 +248,7 @@ async function counted(source: Source, how: readonly string[]): Promise<FfmpegLo
   const onData = (chunk: Buffer): void => {
     progress = (progress + chunk.toString("latin1")).slice(-4096);
   };
-  const log = await runFfmpeg(source.path, given, { maxSeconds: source.maxSeconds, onData });
+  const log = await runFfmpeg(source.path, given, { maxSeconds: source.maxSeconds, onData: [onData] });
   const last = [...progress.matchAll(/^frame=\s*(\d+)$/gm)].at(-1);
   return { ...log, frames: Number(last?.[1] ?? 0) };
 }

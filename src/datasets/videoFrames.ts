@@ -1,4 +1,4 @@
-/** From a stream of PPM pictures to one array of frames. */
+/** From streams of PGM pictures, one for each colour, to one array of frames. */
 import type { Shape4 } from "../types.js";
 
 /** Raised where frames stop fitting, so that the reader may ask for fewer. */
@@ -8,19 +8,26 @@ export class TooManyValues extends Error {
   }
 }
 
+/** One colour on its way: its pictures come in pieces of any length. */
+interface Plane {
+  /** Whole pictures. */
+  frames: number;
+  header: string;
+  /** Of the picture that is under way; −1 in a header. */
+  byte: number;
+}
+
 /**
- * Takes PPM pictures (`P6\n4 2\n255\n`, then R, G and B of each pixel by rows) as they come out of a pipe, in pieces of any
- * length, and puts them beside each other as `[3, F, H, W]`. Each piece is spread over the planes when it comes, while the
- * program that sends it works on the next.
+ * Takes PGM pictures (`P5\n4 2\n255\n`, then the pixels by rows) of red, green and blue as they come out of three pipes, in
+ * pieces of any length, and puts them beside each other as `[3, F, H, W]`. Each piece goes to its place when it comes, while
+ * the program that sends it works on the next; bytes become floats by the engine's own copy, many times as fast as by a loop.
  */
 export class FrameCollector {
   #pixels = new Float32Array(0);
   #capacity: number;
   #width = 0;
   #height = 0;
-  #frames = 0; // whole ones
-  #header = "";
-  #byte = -1; // of the frame that is under way; −1 in a header
+  readonly #planes: readonly Plane[] = [0, 1, 2].map(() => ({ frames: 0, header: "", byte: -1 }));
 
   /**
    * @param expected  frames that will come; more are taken too, and cost a copy
@@ -33,38 +40,44 @@ export class FrameCollector {
     this.#capacity = Math.max(1, expected);
   }
 
+  /** Frames that are whole in every colour. */
   get frames(): number {
-    return this.#frames;
+    return Math.min(...this.#planes.map(({ frames }) => frames));
   }
 
-  push(chunk: Uint8Array): void {
-    let at = 0;
-    while (at < chunk.length) at = this.#byte < 0 ? this.#readHeader(chunk, at) : this.#readPixels(chunk, at);
+  /** @param channel 0, 1 or 2 for red, green and blue */
+  push(channel: number, chunk: Uint8Array): void {
+    const plane = this.#planes[channel];
+    for (let at = 0; at < chunk.length;) {
+      at = plane.byte < 0 ? this.#readHeader(plane, chunk, at) : this.#readPixels(channel, plane, chunk, at);
+    }
   }
 
-  /** What has come, without a frame that was cut. `pixels` may share its memory with nothing else. */
+  /** What has come, without a frame that was cut. `pixels` shares its memory with nothing else. */
   finish(): { pixels: Float32Array; shape: Shape4 } {
-    this.#layOut(this.#frames);
-    return { pixels: this.#pixels, shape: [3, this.#frames, this.#height, this.#width] };
+    const { frames } = this;
+    if (frames < this.#capacity && frames > 0.9 * this.#capacity) this.#moveUp(frames);
+    else this.#layOut(frames);
+    return { pixels: this.#pixels, shape: [3, frames, this.#height, this.#width] };
   }
 
-  #readHeader(chunk: Uint8Array, from: number): number {
+  #readHeader(plane: Plane, chunk: Uint8Array, from: number): number {
     let at = from;
     while (at < chunk.length) {
-      this.#header += String.fromCharCode(chunk[at++]);
-      const found = /^P6\s(\d+)\s(\d+)\s255\s$/.exec(this.#header);
+      plane.header += String.fromCharCode(chunk[at++]);
+      const found = /^P5\s(\d+)\s(\d+)\s255\s$/.exec(plane.header);
       if (found !== null) {
-        this.#beginFrame(Number(found[1]), Number(found[2]));
+        this.#beginFrame(plane, Number(found[1]), Number(found[2]));
         break;
       }
-      if (this.#header.length > 32) throw new Error("ffmpeg sent something other than PPM pictures");
+      if (plane.header.length > 32) throw new Error("ffmpeg sent something other than PGM pictures");
     }
     return at;
   }
 
-  #beginFrame(width: number, height: number): void {
-    if (this.#frames === 0) {
-      const values = 3 * width * height;
+  #beginFrame(plane: Plane, width: number, height: number): void {
+    const values = 3 * width * height;
+    if (this.#width === 0) {
       if (values * this.#capacity > this.maxValues) throw new TooManyValues(values);
       this.#pixels = new Float32Array(values * this.#capacity);
       [this.#width, this.#height] = [width, height];
@@ -72,53 +85,49 @@ export class FrameCollector {
     if (width !== this.#width || height !== this.#height) {
       throw new Error(`frames of ${this.#width} x ${this.#height} and ${width} x ${height}: expected one size`);
     }
-    if (this.#frames === this.#capacity) {
+    if (plane.frames === this.#capacity) {
       const more = Math.ceil(1.5 * this.#capacity) + 1;
-      if (3 * width * height * more > this.maxValues) throw new TooManyValues(3 * width * height);
+      if (values * more > this.maxValues) throw new TooManyValues(values);
       this.#layOut(more);
     }
-    this.#header = "";
-    this.#byte = 0;
+    plane.header = "";
+    plane.byte = 0;
   }
 
-  #readPixels(chunk: Uint8Array, from: number): number {
-    const plane = this.#width * this.#height;
-    const end = Math.min(chunk.length, from + 3 * plane - this.#byte);
-    const channel = this.#capacity * plane;
-    const pixels = this.#pixels;
-    let at = from;
-    let pixel = this.#frames * plane + Math.floor(this.#byte / 3);
-    let c = this.#byte % 3;
-    // A piece may begin and end inside a pixel: up to two values before and after whole ones.
-    for (; c !== 0 && at < end; at++) {
-      pixels[c * channel + pixel] = chunk[at];
-      if (++c === 3) [c, pixel] = [0, pixel + 1];
-    }
-    const [green, blue] = [channel, 2 * channel];
-    for (; at + 3 <= end; at += 3, pixel++) {
-      pixels[pixel] = chunk[at];
-      pixels[green + pixel] = chunk[at + 1];
-      pixels[blue + pixel] = chunk[at + 2];
-    }
-    for (; at < end; at++, c++) pixels[c * channel + pixel] = chunk[at];
-    this.#byte += end - from;
-    if (this.#byte === 3 * plane) {
-      this.#frames++;
-      this.#byte = -1;
+  #readPixels(channel: number, plane: Plane, chunk: Uint8Array, from: number): number {
+    const size = this.#width * this.#height;
+    const end = Math.min(chunk.length, from + size - plane.byte);
+    const first = (channel * this.#capacity + plane.frames) * size + plane.byte;
+    this.#pixels.set(chunk.subarray(from, end), first);
+    plane.byte += end - from;
+    if (plane.byte === size) {
+      plane.frames++;
+      plane.byte = -1;
     }
     return end;
   }
 
-  /** Room for another number of frames: the planes of a channel stay beside each other. */
+  /** For a little fewer frames: no memory but what there is. */
+  #moveUp(capacity: number): void {
+    const size = this.#width * this.#height;
+    for (let c = 1; c < 3; c++) {
+      const start = c * this.#capacity * size;
+      this.#pixels.copyWithin(c * capacity * size, start, start + capacity * size);
+    }
+    this.#pixels = this.#pixels.subarray(0, 3 * capacity * size);
+    this.#capacity = capacity;
+  }
+
+  /** Room for another number of frames: those of a colour stay beside each other. */
   #layOut(capacity: number): void {
     if (capacity === this.#capacity) return;
-    const plane = this.#width * this.#height;
-    const kept = Math.min(this.#frames, capacity) * plane;
+    const size = this.#width * this.#height;
+    const kept = Math.min(this.#capacity, capacity) * size;
     const from = this.#pixels;
-    const to = new Float32Array(3 * capacity * plane);
+    const to = new Float32Array(3 * capacity * size);
     for (let c = 0; c < 3; c++) {
-      const start = c * this.#capacity * plane;
-      to.set(from.subarray(start, start + kept), c * capacity * plane);
+      const start = c * this.#capacity * size;
+      to.set(from.subarray(start, start + kept), c * capacity * size);
     }
     [this.#pixels, this.#capacity] = [to, capacity];
   }

@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { accessSync, constants, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { delimiter, join, resolve } from "node:path";
+import type { Readable } from "node:stream";
 import { InputError } from "../types.js";
 
 /** A program that decodes, and who named it. */
@@ -55,9 +56,14 @@ function installedFfmpeg(): string | null {
 export interface RunOptions {
   /** Seconds until the program is stopped. */
   readonly maxSeconds: number;
-  /** What comes out of the program; an error thrown here ends it. */
-  readonly onData: (chunk: Buffer) => void;
+  /** What comes out of the program, from each of its pipes (`PIPES`); an error thrown here ends it. */
+  readonly onData: readonly ((chunk: Buffer) => void)[];
+  /** What it has said of the file so far, each time that it says more; an error thrown here ends it. */
+  readonly onInfo?: (info: string) => void;
 }
+
+/** What ffmpeg calls the pipes that it may write to, in the order of `onData`. */
+export const PIPES = ["pipe:1", "pipe:3", "pipe:4"] as const;
 
 /** What the program said of itself. */
 export interface FfmpegLog {
@@ -80,14 +86,14 @@ export function inputArguments(path: string, demuxer: string, maxPixels: number)
 export function runFfmpeg(
   path: string,
   given: readonly string[],
-  { maxSeconds, onData }: RunOptions,
+  { maxSeconds, onData, onInfo }: RunOptions,
 ): Promise<FfmpegLog> {
   const { program } = findFfmpeg();
   const environment: NodeJS.ProcessEnv = { ...process.env, AV_LOG_FORCE_NOCOLOR: "1" };
   delete environment.FFREPORT; // it would write a log beside whoever runs this
   return new Promise((done, fail) => {
     const child = spawn(program, ["-nostdin", "-loglevel", "level+info", ...given], {
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["ignore", "pipe", "pipe", ...onData.slice(1).map(() => "pipe" as const)],
       env: environment,
       windowsHide: true,
     });
@@ -102,15 +108,18 @@ export function runFfmpeg(
     const timer = setTimeout(() => {
       stop(new InputError(`${path}: decoding took longer than the limit maxSeconds, ${maxSeconds} s`));
     }, maxSeconds * 1000);
-    child.stdout.on("data", (chunk: Buffer) => {
+    const tell = <T>(take: (something: T) => void, something: T): void => {
       if (stopped !== null) return;
       try {
-        onData(chunk);
+        take(something);
       } catch (error) {
         stop(error as Error);
       }
+    };
+    onData.forEach((take, i) => {
+      (child.stdio[i === 0 ? 1 : i + 2] as Readable).on("data", (chunk: Buffer) => tell(take, chunk));
     });
-    child.stderr.on("data", (chunk: Buffer) => {
+    child.stderr!.on("data", (chunk: Buffer) => {
       const lines = (rest + chunk.toString("utf8")).split(/[\r\n]+/);
       rest = lines.pop()!.slice(-4096);
       for (const line of lines) {
@@ -118,6 +127,7 @@ export function runFfmpeg(
           if (errors.length < 8) errors.push(line.replace(/\[[^\]]* @ [^\]]*\]|\[\w+\]/g, "").trim());
         } else if (info.length < 65536) info += line + "\n";
       }
+      if (onInfo !== undefined) tell(onInfo, info);
     });
     child.on("error", (error) => {
       clearTimeout(timer);
