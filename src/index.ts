@@ -40,7 +40,8 @@ export { decoderFor, mae, maeLoss } from "./trainers/mae.js";
 export type { Objective } from "./trainers/objective.js";
 export { pretrain, readLog } from "./trainers/pretrain.js";
 export { listSnapshots, snapshotSteps } from "./trainers/snapshots.js";
-export { loadMae, maeOf, reconstructSamples } from "./trainers/reconstruction.js";
+export { loadMae, maeOf, predictsNothing, reconstructSamples } from "./trainers/reconstruction.js";
+export type { MaeModel, Reconstruction } from "./trainers/reconstruction.js";
 export {
   codingRate,
   codingRateScales,
@@ -99,7 +100,9 @@ export {
 } from "./analysis/figures.js";
 export { compare, comparisonRows } from "./analysis/comparisons.js";
 export { drawGallery, galleryRows } from "./analysis/gallery.js";
+export { markdownTable } from "./analysis/markdownTable.js";
 export { liveTraining, watchTraining } from "./analysis/liveTraining.js";
+export type { LiveTraining } from "./analysis/liveTraining.js";
 export { printFigure, savePrint } from "./analysis/printFigure.js";
 export { recallTable, toDataFrame, toMarkdown, toText } from "./analysis/tables.js";
 export { captionOf, saveTables, toLatex } from "./analysis/tableFiles.js";

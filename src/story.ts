@@ -99,7 +99,7 @@ export function lossCurves(method: Method, log: readonly LogLine[], preset: Pres
   const terms = method === "mae" ? ["loss"] : ["agreement", "expansion"];
   const curves = terms.map((term): LossCurve => ({
     term,
-    steps: log.map(({ step }) => step),
+    steps: log.map(({ step }) => step + 1),
     values: log.map((line) => Number(line[term])),
   }));
   const levels = method === "mae" ? [] : expansionLevels(preset.simdino);

@@ -1,7 +1,8 @@
 /** What a masked autoencoder paints into the patches that it did not see. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { toTensors, under, type NamedArrays } from "../engine/arrays.js";
+import { toTensors, under, type NamedArrays, type NamedTensors } from "../engine/arrays.js";
+import type { CompiledFunction } from "../engine/compile.js";
 import { startEngine, type Engine } from "../engine/engine.js";
 import { loadSafetensors } from "../engine/safetensors.js";
 import { encoderConfigSchema, type EncoderConfig } from "../encoder/config.js";
@@ -55,6 +56,15 @@ export function loadMae(folder: string): MaeModel {
   return maeOf({ step: Number(metadata.step), arrays, random }, encoder.data);
 }
 
+/** The same model with a decoder that predicts 0, the mean of every patch: what its losses are read against. */
+export function predictsNothing({ encoder, decoder, params }: MaeModel): MaeModel {
+  const zeros = ["decoder/pred.weight", "decoder/pred.bias"].map((name) => {
+    const { shape, data } = params[name];
+    return [name, { shape, data: new Float32Array(data.length) }] as const;
+  });
+  return { encoder, decoder, params: { ...params, ...Object.fromEntries(zeros) } };
+}
+
 /** One sample as the autoencoder met it; all pictures have `shape`, values in [0, 1]. */
 export interface Reconstruction {
   readonly sample: Sample;
@@ -87,6 +97,7 @@ export async function reconstructSamples(
   const { random, maskRatio = 0.75 } = options;
   const engine = options.engine ?? (await startEngine());
   const done: Reconstruction[] = [];
+  const compiled = new Map<string, CompiledFunction>(); // a graph for each grid of patches
   for (const sample of samples) {
     const size = sample.shape.slice(1) as unknown as Shape3;
     const grid = tokenGrid(size, encoder);
@@ -103,14 +114,16 @@ export async function reconstructSamples(
       visible: { shape: [1, v, p], data: taken(0, v) },
       order: { shape: [1, n], data: Int32Array.from(order) },
     };
-    const f = await engine.prepare(
-      (inputs) => ({ predicted: reconstruct(toTensors(params), encoder, decoder, inputs, grid) }),
-      batch,
-    );
+    let f = compiled.get(grid.join());
+    if (!f) {
+      const model = (inputs: NamedTensors) => reconstruct(toTensors(params), encoder, decoder, inputs, grid);
+      f = await engine.prepare((inputs) => ({ predicted: model(inputs) }), batch);
+      compiled.set(grid.join(), f);
+    }
     const predicted = (await f.run(batch)).predicted.data;
-    await f.dispose();
     done.push(picturesOf(sample, { tokens, order, predicted, v, n, p }, grid, encoder));
   }
+  for (const f of compiled.values()) await f.dispose();
   return done;
 }
 
