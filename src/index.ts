@@ -17,7 +17,9 @@ export { percentileScale, rangeScale, windowHu } from "./transforms/intensity.js
 export { gridOf, padDepth, patchify, unpatchify } from "./transforms/patchify.js";
 export { prepareAll, prepareSample } from "./transforms/prepare.js";
 export { resize } from "./transforms/resize.js";
+export { straightened } from "./transforms/straighten.js";
 export { multiCrop, singleCrop, standardise } from "./transforms/views.js";
+export { showAs } from "./transforms/voi.js";
 
 // encoder
 export { loadEncoder, saveEncoder } from "./encoder/checkpoint.js";

@@ -40,6 +40,18 @@ test("every public set has a home, a licence and either files or steps; names do
   }
 });
 
+test("every set behind an account says which of its facts nobody made sure of, and names only facts that it states", () => {
+  for (const [name, set] of sets) {
+    const closed = set.access === "registration" || set.access === "agreement";
+    if (closed) expect(set.unverified, name).toBeDefined();
+    for (const fact of set.unverified?.facts ?? []) expect(set[fact], `${name}: ${fact}`).toBeDefined();
+    expect(set.unverified?.facts.includes("licence") && set.licence === "unknown", name).not.toBe(true);
+  }
+  for (const name of ["mimic-cxr-jpg", "padchest", "cq500", "gastrovision", "sun-colonoscopy"]) {
+    expect(catalog.public[name].unverified?.facts, name).toContain("licence");
+  }
+});
+
 test("a wrong public entry is refused in one line that names the key", () => {
   const refusal = (entry: string): string => {
     try {

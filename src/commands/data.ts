@@ -73,9 +73,14 @@ function listDatasets({ json, catalog: file, modality, access }: DatasetsOptions
   const list = ours.map(([name, { kind, title, licence, modalities }]) => ({ name, kind, title, licence, modalities }));
   const theirs = Object.entries(catalog.public).filter(([, set]) => (!access || set.access === access) && wanted(set));
   const published = theirs.map(([name, set]) => {
-    const { title, licence, modalities, home, bytes = null, count, files } = set;
+    const { title, licence, modalities, home, bytes = null, count, files, unverified } = set;
     const facts = { name, title, access: set.access, modalities, licence, home, bytes, count };
-    return { ...facts, fetchable: files.length > 0, present: isPresent(catalog, name) };
+    return {
+      ...facts,
+      unverified: unverified?.facts ?? [],
+      fetchable: files.length > 0,
+      present: isPresent(catalog, name),
+    };
   });
   answer(json, { datasets: list, public: published }, () => {
     const lines = list.map(({ name, kind, title }) => `${name.padEnd(16)}${kind.padEnd(9)}${title}`);
@@ -85,9 +90,9 @@ function listDatasets({ json, catalog: file, modality, access }: DatasetsOptions
       set.name,
       set.fetchable ? `${set.access}, fetch` : set.access,
       set.modalities.join("+"),
-      set.bytes === null ? "unknown" : aboutBytes(set.bytes),
+      set.bytes === null ? "unknown" : aboutBytes(set.bytes) + (set.unverified.includes("bytes") ? " ?" : ""),
       set.present ? "yes" : "no",
-      set.licence,
+      set.licence + (set.unverified.includes("licence") ? " ?" : ""),
     ]);
     const widths = header.map((_, c) => Math.max(...[header, ...rows].map((row) => row[c].length)) + 2);
     const table = [header, ...rows].map((row) =>
@@ -96,7 +101,9 @@ function listDatasets({ json, catalog: file, modality, access }: DatasetsOptions
         .join("")
         .trimEnd(),
     );
-    return [...lines, ...(lines.length > 0 ? [""] : []), ...table].join("\n");
+    const marked = published.some(({ unverified }) => unverified.length > 0);
+    const note = marked ? ["", "?  not made sure of: m3ret datasets NAME says what, and why"] : [];
+    return [...lines, ...(lines.length > 0 ? [""] : []), ...table, ...note].join("\n");
   });
 }
 
@@ -125,6 +132,8 @@ function showPublic(name: string, catalog: Catalog, json: boolean | undefined): 
       ["splits", set.splits ?? "unknown"],
       ["layout", set.layout.join("  ") || "unknown"],
       ["caution", set.caution],
+      ["checked", set.checked],
+      ["not made sure of", set.unverified && `${set.unverified.facts.join(", ")}: ${set.unverified.why}`],
       ["steps", set.files.length > 0 ? `m3ret fetch ${name}` : set.steps],
       ["here", present ? publicFolder(name) : `no; looked for in ${publicFolder(name)}`],
     ];

@@ -66,6 +66,9 @@ export interface RecordRules {
   readonly splitLists?: Readonly<Partial<Record<Official, string>>>;
 }
 
+/** What an entry says, by its keys, and may say from memory. */
+export const FACTS = ["licence", "bytes", "count", "layout", "labels", "patient", "splits", "steps"] as const;
+
 export interface PublicSet {
   readonly title: string;
   readonly home: string;
@@ -94,6 +97,10 @@ export interface PublicSet {
   readonly steps?: string;
   /** What a user should know before trusting a number made on it. */
   readonly caution?: string;
+  /** What was read at the publisher's, and where. */
+  readonly checked?: string;
+  /** What was not, and why it stands here nevertheless. */
+  readonly unverified?: { readonly facts: readonly (typeof FACTS)[number][]; readonly why: string };
 }
 
 const text = z.string().min(1);
@@ -165,6 +172,8 @@ export function publicSetSchema<P extends z.ZodType<Preprocessing>>(preprocessin
       records: records.optional(),
       steps: text.optional(),
       caution: text.optional(),
+      checked: text.optional(),
+      unverified: z.strictObject({ facts: z.array(z.enum(FACTS)).min(1), why: text }).optional(),
     })
     .refine(({ access, files }) => files.length === 0 || access === "open", {
       path: ["files"],
