@@ -155,5 +155,7 @@ export interface BenchOptions {
   /** Only cases whose name contains this. */
   readonly only?: string;
   readonly rounds?: number;
+  /** What computes our side, as `--engine` spells it; on a GPU the peer computes there too. Default: `startEngine()`. */
+  readonly engine?: string;
   readonly onCase?: (done: number, total: number, name: string) => void;
 }

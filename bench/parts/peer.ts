@@ -22,7 +22,10 @@ function pythonCommand(): string {
 }
 
 /** Starts a script of bench/peers, or says in one line why it does not run. */
-export async function startPeer(name: string, threads = availableParallelism()): Promise<Peer | Absent> {
+export async function startPeer(
+  name: string,
+  { device = "cpu", threads = availableParallelism() }: { device?: "cpu" | "cuda"; threads?: number } = {},
+): Promise<Peer | Absent> {
   // Compiled code stands in dist/bench/parts, the script in bench/peers.
   const script = fileURLToPath(new URL(`../../../bench/peers/${name}`, import.meta.url));
   const child = spawn(pythonCommand(), ["-u", script], { stdio: "pipe" });
@@ -30,7 +33,7 @@ export async function startPeer(name: string, threads = availableParallelism()):
   child.stderr.on("data", (chunk: Buffer) => (said += chunk));
   const ask = asker(child);
   try {
-    const { peer } = await ask({ do: "machine", threads });
+    const { peer } = await ask({ do: "machine", threads, device });
     return { description: String(peer), ask, stop: () => child.kill() };
   } catch (error) {
     const reason = said.trim().split("\n").at(-1) || (error as Error).message;

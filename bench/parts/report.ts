@@ -1,6 +1,6 @@
 /** What all benchmarks do: both sides are started, every case is measured, and what was found is answered. */
 import { availableParallelism, cpus, totalmem } from "node:os";
-import { startEngine, type BenchCase, type BenchOptions, type BenchReport, type Engine } from "m3ret";
+import { startEngine, type BenchCase, type BenchOptions, type BenchReport, type Engine, type EngineName } from "m3ret";
 import { startPeer, type Absent, type Peer } from "./peer.js";
 
 /** Who is measured; there may be no peer. */
@@ -15,19 +15,26 @@ export interface Plan<Case> {
   /** The other side, of bench/peers; PyTorch where it is left out. */
   readonly script?: string;
   readonly cases: readonly Case[];
+  /** What a GPU is measured on, where `cases` are sized for a processor. */
+  readonly gpuCases?: readonly Case[];
   nameOf(of: Case): string;
   /** Before the cases: what the machine can do at all, in figures for the report. */
   survey?(sides: Sides): Promise<Readonly<Record<string, number>>>;
   measure(of: Case, sides: Sides, survey: Readonly<Record<string, number>>): Promise<Omit<BenchCase, "case">>;
 }
 
+/** Whether our side is on a device: PyTorch is measured on its GPU then. */
+export const onGpu = ({ name }: Engine): boolean => name !== "compiled" && name !== "eager";
+
 /** Measures the cases that were asked for, and ends the peer whatever happens. */
-export async function runPlan<Case>(plan: Plan<Case>, { only = "", onCase }: BenchOptions): Promise<BenchReport> {
+export async function runPlan<Case>(plan: Plan<Case>, options: BenchOptions): Promise<BenchReport> {
   const { name, nameOf, script = "torch_peer.py" } = plan;
-  const engine = await startEngine();
-  const found = await startPeer(script);
+  const { only = "", onCase } = options;
+  const engine = await startEngine(options.engine as EngineName | undefined);
+  const found = await startPeer(script, { device: onGpu(engine) ? "cuda" : "cpu" });
   const peer = "absent" in found ? null : found;
-  const chosen = plan.cases.filter((of) => nameOf(of).toLowerCase().includes(only.toLowerCase()));
+  const sized = onGpu(engine) ? (plan.gpuCases ?? plan.cases) : plan.cases;
+  const chosen = sized.filter((of) => nameOf(of).toLowerCase().includes(only.toLowerCase()));
   const cases: BenchCase[] = [];
   try {
     const survey = (await plan.survey?.({ engine, peer })) ?? {};

@@ -2,14 +2,16 @@
 
 Reads one JSON command per line and answers with one JSON line, so that both sides can take turns in one run:
 
-    {"do": "machine"}                          versions and threads
+    {"do": "machine", "device": "cpu"}         versions and threads; on "cuda" everything that follows is on the GPU
     {"do": "make", "case": {...}}              builds model, optimiser and a batch
     {"do": "steps", "count": n}                runs n training steps or embedding batches; answers {"seconds": s}
+    {"do": "precision", "name": "fp32"}        of products on the GPU from now on: fp32, tf32, or bf16 (autocast)
     {"do": "gemm", "m": , "k": , "n": , "count": }   products of two matrices
 
 Fastest setting on CPU, tried: all cores; F.scaled_dot_product_attention; AdamW fused; foreach for clipping and for the
 teacher's average; view() and no copies; zero_grad(set_to_none).
 """
+import contextlib
 import json
 import sys
 import time
@@ -114,12 +116,26 @@ class Simdino(nn.Module):
         m = min(b, 64)
         z = ((views[:2] + teacher) / 2).reshape(2 * b // m, m, 256)
         scale, gamma = 256 / (512 * 0.05), (256 + 512) / (256 * 512)
-        rate = torch.logdet(torch.eye(m) + scale * z @ z.transpose(1, 2)).mean() / 2
+        with torch.autocast(z.device.type, enabled=False):
+            z = z.float()
+            rate = torch.logdet(torch.eye(m) + scale * z @ z.transpose(1, 2)).mean() / 2
         return -agreement - gamma * rate
 
     @torch.no_grad()
     def follow(self, mu):
         torch._foreach_lerp_(list(self.teacher.parameters()), list(self.student.parameters()), 1 - mu)
+
+
+precision = "fp32"
+
+
+def reduced():
+    return torch.autocast("cuda", torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
+
+
+def synchronize():
+    if torch.get_default_device().type == "cuda":
+        torch.cuda.synchronize()
 
 
 class Training:
@@ -132,7 +148,8 @@ class Training:
         self.optimizer = torch.optim.AdamW(groups, lr=1e-4, betas=(0.9, 0.95), fused=True)
 
     def run(self):
-        loss = self.model.loss()
+        with reduced():
+            loss = self.model.loss()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.learned, 3.0, foreach=True)
@@ -155,13 +172,21 @@ class Embedding:
 
 
 def main():
+    global precision
     job = None
     for line in sys.stdin:
         command = json.loads(line)
         torch.set_num_threads(command.get("threads", torch.get_num_threads()))
         answer = {}
         if command["do"] == "machine":
-            answer = {"peer": f"PyTorch {torch.__version__} eager, fp32, {torch.get_num_threads()} threads"}
+            where = f"{torch.get_num_threads()} threads"
+            if command.get("device") == "cuda":
+                torch.set_default_device("cuda")
+                where = torch.cuda.get_device_name()
+            answer = {"peer": f"PyTorch {torch.__version__} eager, fp32, {where}"}
+        elif command["do"] == "precision":
+            precision = command["name"]
+            torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
         elif command["do"] == "make":
             torch.manual_seed(0)
             job = (Embedding if command["case"]["method"] == "embed" else Training)(command["case"])
@@ -173,9 +198,11 @@ def main():
         elif command["do"] == "gemm":
             a, b = torch.randn(command["m"], command["k"]), torch.randn(command["k"], command["n"])
             out = a @ b
+            synchronize()
             began = time.perf_counter()
             for _ in range(command["count"]):
                 torch.mm(a, b, out=out)
+            synchronize()
             answer["seconds"] = time.perf_counter() - began
         print(json.dumps(answer), flush=True)
 

@@ -2,7 +2,8 @@
 import { existsSync, readdirSync } from "node:fs";
 import type { Command } from "commander";
 import { InputError, type BenchOptions, type BenchReport } from "../types.js";
-import { answer, jsonOption, positiveInteger, withProgress } from "./shared.js";
+import type { EngineName } from "../engine/engine.js";
+import { answer, engineOption, jsonOption, positiveInteger, withProgress } from "./shared.js";
 
 const FOLDER = new URL("../bench/", import.meta.url);
 
@@ -13,6 +14,7 @@ interface Benchmark {
 interface Options {
   readonly only?: string;
   readonly rounds?: number;
+  readonly engine?: EngineName;
   readonly json?: boolean;
 }
 
@@ -25,6 +27,7 @@ export function addBench(m3ret: Command): void {
     )
     .option("--only <TEXT>", "cases whose name contains TEXT")
     .option("--rounds <N>", "turns of each side; the fastest counts", positiveInteger("rounds"))
+    .addOption(engineOption())
     .addOption(jsonOption())
     .action(runBench);
 }
@@ -35,7 +38,7 @@ function benchmarks(): string[] {
   return files.map((file) => file.slice(0, -".js".length));
 }
 
-async function runBench(name: string, { only, rounds, json }: Options): Promise<void> {
+async function runBench(name: string, { only, rounds, engine, json }: Options): Promise<void> {
   const known = benchmarks();
   if (!known.includes(name)) {
     throw new InputError(
@@ -44,7 +47,12 @@ async function runBench(name: string, { only, rounds, json }: Options): Promise<
   }
   const { bench } = (await import(new URL(`${name}.js`, FOLDER).href)) as Benchmark;
   const report = await withProgress((onProgress) =>
-    bench({ only, rounds, onCase: (done, total, note) => onProgress({ label: `bench ${name}`, done, total, note }) }),
+    bench({
+      only,
+      rounds,
+      engine,
+      onCase: (done, total, note) => onProgress({ label: `bench ${name}`, done, total, note }),
+    }),
   );
   if (report.cases.length === 0) throw new InputError(`--only ${only}: no case of ${name} has that in its name`);
   answer(json, report, table);
