@@ -37,7 +37,7 @@ function queriesOf(rows: readonly ResultRow[]): number {
 }
 
 /** Encoders that bars compare: both baselines and each method as it is judged. */
-const SHOWN = ["raw pixels", "untrained, CLS", "untrained, mean, whitened", ...Object.values(PRIMARY)];
+const SHOWN = ["raw pixels", "untrained, mean", "untrained, mean, whitened", ...Object.values(PRIMARY)];
 
 export function recallByModality({ rows }: Answer, about: About): Figure {
   const shown = rows.filter((row) => SHOWN.includes(row.encoder));

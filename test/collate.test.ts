@@ -20,10 +20,11 @@ const views: MultiCropSpec = {
   blur: { chance: 0.5, sigma: [0.3, 1.2] },
 };
 const crop = { scale: [0.2, 1], size } as const;
-const SPECS: Record<Collation["method"], Collation> = {
+const SPECS = {
   mae: { method: "mae", encoder, view: crop, maskRatio: 0.75 },
   simdino: { method: "simdino", encoder, views },
-};
+  "simdino, half of it hidden": { method: "simdino", encoder, views, maskRatio: 0.5 },
+} satisfies Record<string, Collation>;
 
 /** Colour where `grey` is false: the three channels differ. */
 function samplesOf(kind: Kind, grey: boolean, count = 6): Sample[] {
@@ -94,6 +95,43 @@ test.each(CASES)("SimDINO: row i of every view of a $kind (grey: $grey) is sampl
       expect(data.subarray(row * each, (row + 1) * each)).toEqual(tokensStepByStep(view, of));
     });
   });
+});
+
+test.each(CASES)("SimDINO: the student of a $kind (grey: $grey) sees some tokens, other ones in each view", (one) => {
+  const samples = samplesOf(one.kind, one.grey);
+  const { arrays } = collate(SPECS["simdino, half of it hidden"], samples, new Random(4));
+  const { globals, student, places } = arrays;
+  const [rows, n, p] = globals.shape;
+  const k = Math.round(n / 2);
+  expect(student.shape).toEqual([rows, k, p]);
+  expect(places.shape).toEqual([rows, k]);
+  // Views are cut as they are where nothing is hidden: what is hidden is drawn after them.
+  expect(globals).toEqual(collate(SPECS.simdino, samples, new Random(4)).arrays.globals);
+  const chosen = Array.from({ length: rows }, (_, row) => [...places.data.subarray(row * k, (row + 1) * k)]);
+  for (const [row, tokens] of chosen.entries()) {
+    expect(new Set(tokens).size).toBe(k);
+    for (const [i, token] of tokens.entries()) {
+      const from = (row * n + token) * p;
+      expect(student.data.subarray((row * k + i) * p, (row * k + i + 1) * p)).toEqual(
+        globals.data.subarray(from, from + p),
+      );
+    }
+  }
+  expect(new Set(chosen.map(String)).size).toBe(rows);
+});
+
+test("every token of a view is as likely to be seen by the student as any other", () => {
+  const counts = new Map<number, number>();
+  const [sample] = samplesOf("image", true, 1);
+  const rounds = 600;
+  const random = new Random(2);
+  for (let i = 0; i < rounds; i++) {
+    const { places } = collate(SPECS["simdino, half of it hidden"], [sample], random).arrays;
+    for (const token of places.data) counts.set(token, (counts.get(token) ?? 0) + 1);
+  }
+  expect(counts.size).toBe(16);
+  // Binomial(1200, 1/2): five deviations are 87.
+  for (const count of counts.values()) expect(Math.abs(count - rounds)).toBeLessThan(87);
 });
 
 test.each(Object.entries(SPECS))("%s: memory that another batch has used gives the same batch", (_, spec) => {

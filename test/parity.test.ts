@@ -9,7 +9,7 @@ import { sineCosine3d } from "../src/encoder/positions.js";
 import { encode, pool } from "../src/encoder/vit.js";
 import { initMae, maeLoss, reconstruct } from "../src/trainers/mae.js";
 import type { Objective } from "../src/trainers/objective.js";
-import { codingRate, initSimdino, project, simdinoLoss } from "../src/trainers/simdino.js";
+import { codingRate, initSimdino, project, simdino, simdinoLoss } from "../src/trainers/simdino.js";
 import { stepScalars, trainingStep, type StepScalars } from "../src/trainers/step.js";
 import { under } from "../src/engine/arrays.js";
 import { Random } from "../src/random.js";
@@ -65,6 +65,7 @@ function bare(terms: Objective["terms"], teacher: boolean, beta2: number, beta1:
   return {
     method: "mae",
     encoder: config,
+    pooling: "mean",
     optimizer: { beta1, beta2, epsilon: 1e-8, clipNorm: 3 },
     teacher,
     init: unused,
@@ -75,7 +76,13 @@ function bare(terms: Objective["terms"], teacher: boolean, beta2: number, beta1:
   };
 }
 
-async function oneStep(objective: Objective, params: NamedArrays, batch: NamedTensors, weightDecay: number) {
+async function oneStep(
+  objective: Objective,
+  params: NamedArrays,
+  batch: NamedTensors,
+  weightDecay: number,
+  grids: Readonly<Record<string, Shape3>> = {},
+) {
   const zeros = mapValues(params, ({ shape }) => array(shape));
   const scale = (by: number) =>
     mapValues(params, ({ shape, data }) =>
@@ -92,7 +99,7 @@ async function oneStep(objective: Objective, params: NamedArrays, batch: NamedTe
   };
   const schedule = { learningRate: 0.01, weightDecay, teacherMomentum: 0.9 };
   const scalars = mapValues(stepScalars(0, schedule, objective), (x) => tf.scalar(x)) as unknown as StepScalars;
-  const result = trainingStep(objective, state, batch, {}, scalars);
+  const result = trainingStep(objective, state, batch, grids, scalars);
   // After one step from zero, the first moment is (1 − β₁) times the clipped gradient.
   const clip = Math.min(1, 3 / (result.terms.gradientNorm.dataSync()[0] + 1e-6));
   const undo = 1 / ((1 - objective.optimizer.beta1) * clip);
@@ -184,6 +191,47 @@ describe("against PyTorch in float64", () => {
       const expected = 0.9 * ours.before[name].data[0] + 0.1 * ours.updated[name].data[0];
       expect(data[0]).toBeCloseTo(expected, 5);
     }
+  });
+
+  test("SimDINO of mean tokens, where the student sees half of a global view, agrees with PyTorch to 1e-4", async () => {
+    const f = fixture.simdinoPooled;
+    const head = { hidden: f.hidden, out: f.out };
+    const params = formulaParams(initSimdino(config, head, new Random(0)));
+    const n = sizeOf(f.globalGrid);
+    const { data } = formula([2 * f.b, n, patchNumbers], 50);
+    const places = (f.places as number[][]).flat();
+    const k = places.length / (2 * f.b);
+    const student = Float32Array.from({ length: places.length * patchNumbers }, (_, i) => {
+      const at = Math.floor(i / patchNumbers);
+      return data[(Math.floor(at / k) * n + places[at]) * patchNumbers + (i % patchNumbers)];
+    });
+    const batch = {
+      globals: tf.tensor(data, [2 * f.b, n, patchNumbers]),
+      student: tf.tensor(student, [2 * f.b, k, patchNumbers]),
+      places: tf.tensor(places, [2 * f.b, k], "int32"),
+      locals: tf.tensor(formula([2 * f.b, sizeOf(f.localGrid), patchNumbers], 51).data, [
+        2 * f.b,
+        sizeOf(f.localGrid),
+        patchNumbers,
+      ]),
+    };
+    const size = { image: [1, 1, 1], video: [1, 1, 1], volume: [1, 1, 1] } as const; // no picture is cut here
+    const view = { count: 2, scale: [1, 1], size } as const;
+    const objective = simdino({
+      encoder: config,
+      head,
+      views: { globals: view, locals: view },
+      pooling: "mean",
+      codingRate: { epsilon: f.epsilon, shardRows: f.shardRows, effectiveBatch: f.effectiveBatch },
+      learningRate: 0.01,
+    });
+    const grids = { globals: f.globalGrid as Shape3, locals: f.localGrid as Shape3 };
+    const ours = await oneStep(objective, params, batch, 0.04, grids);
+    for (const term of ["loss", "agreement", "expansion", "gradientNorm"]) {
+      expect(relative(ours.terms[term], f[term]), term).toBeLessThan(1e-4);
+    }
+    expectDigests(ours.gradients, f.gradients);
+    expectDigests(ours.updated, f.updated);
   });
 
   test("the coding rate of 2 × 64 rows and its gradient agree with slogdet", async () => {

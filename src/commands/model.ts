@@ -265,7 +265,7 @@ async function embedOurs(options: EmbedOptions, preset: Preset): Promise<Embeddi
     const encoder = loaded?.encoder ?? untrainedEncoder(preset, seed);
     const engine = await chooseEngine(options.engine);
     const method = String(loaded?.provenance.method ?? "untrained");
-    const pooling = options.pooling ?? usualPooling(method);
+    const pooling = options.pooling ?? usualPooling(loaded?.provenance ?? {});
     const role = encoder.ceiling ? "ceiling" : loaded ? "trained" : "untrained";
     const both = await embedEvaluation(method, role, encoder, data, { engine, onProgress });
     return both.find((one) => one.pooling === pooling && one.variant === "plain")!.set;

@@ -56,7 +56,7 @@ export function exportEncoder(folder: string, out: string, options: ExportOption
   const { encoder, provenance } = loadEncoder(folder);
   if (encoder.ceiling) throw new InputError(`${folder}: ${CEILING}; a file of it could be taken for a result`);
   const catalog = loadCatalog(options.catalogFile);
-  const pooling = options.pooling ?? usualPooling(String(provenance.method));
+  const pooling = options.pooling ?? usualPooling(provenance);
   const trained = trainedOn(folder, provenance, catalog);
   const listed = Object.hasOwn(catalog.datasets, trained.data);
   const metadata: Record<string, string> = {

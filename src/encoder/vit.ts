@@ -6,8 +6,9 @@ import * as tf from "@tensorflow/tfjs";
 import { array, type Array32, type NamedArrays, type NamedTensors } from "../engine/arrays.js";
 import { attention, gelu, layerNorm, linear, partialAttention } from "../engine/ops.js";
 import type { Random } from "../random.js";
-import { sizeOf, type CeilingOption } from "../types.js";
+import { sizeOf, type CeilingOption, type Shape3 } from "../types.js";
 import { patchSize, type EncoderConfig } from "./config.js";
+import { sineCosine3d } from "./positions.js";
 
 /** An encoder outside of any backend. One that saw MRI says so (`CEILING`). */
 export interface Encoder extends CeilingOption {
@@ -160,6 +161,25 @@ export function encode(
   return tf.reshape(layerNorm(out, params["norm.weight"], params["norm.bias"]), [b, asked?.count ?? t, width]);
 }
 
+/**
+ * Position codes of some tokens of every sample.
+ *
+ * @param places [b, n] int32: where they stand in the grid
+ * @param from   first column of `places` that is read, and how many
+ * @returns      [b, count, width]
+ */
+export function codesAt(
+  grid: Shape3,
+  width: number,
+  places: tf.Tensor,
+  { from, count }: Asked = { from: 0, count: places.shape[1]! },
+): tf.Tensor {
+  const b = places.shape[0];
+  const table = tf.tensor(sineCosine3d(grid, width), [sizeOf(grid), width]);
+  const rows = tf.reshape(tf.slice(places, [0, from], [b, count]), [b * count]);
+  return tf.reshape(tf.gather(table, rows), [b, count, width]);
+}
+
 /** For `encode`, where only the CLS token is read. */
 export const CLS_ALONE: Asked = { from: 0, count: 1 };
 
@@ -172,9 +192,9 @@ export const POOLINGS = ["cls", "mean"] as const;
 /** How a sequence becomes one vector: its CLS token, or the mean of its patch tokens. */
 export type Pooling = (typeof POOLINGS)[number];
 
-/** What a method's encoder is read by: MAE trains its patch tokens, all others their CLS token. */
-export function usualPooling(method: string): Pooling {
-  return method === "mae" ? "mean" : "cls";
+/** What an encoder is read by: the pooling that it was trained for, where that is known; CLS where it is not. */
+export function usualPooling({ pooling }: Readonly<Record<string, unknown>>): Pooling {
+  return POOLINGS.find((known) => known === pooling) ?? "cls";
 }
 
 /** @param tokens [b, 1 + n, d] from `encode`  @returns [b, d] */

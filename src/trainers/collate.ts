@@ -22,6 +22,8 @@ export interface SimdinoCollation {
   readonly method: "simdino";
   readonly encoder: Patching;
   readonly views: MultiCropSpec;
+  /** Share of a global view's patches that the student does not see; 0 unless asked for. */
+  readonly maskRatio?: number;
 }
 
 /** All that a batch depends on besides samples and chance. It survives `structuredClone`. */
@@ -101,9 +103,12 @@ function collateMae(
   };
 }
 
-/** Two global views and the local ones of every sample; view by view, so that row i of each view is sample i. */
+/**
+ * Two global views and the local ones of every sample; view by view, so that row i of each view is sample i. Where the
+ * student does not see all of a global view, what it sees stands beside: `student` [2b, k, p], and `places` [2b, k].
+ */
 function collateSimdino(
-  { encoder, views }: SimdinoCollation,
+  { encoder, views, maskRatio = 0 }: SimdinoCollation,
   samples: readonly ViewSource[],
   random: Random,
   memory?: ArrayBuffer,
@@ -118,16 +123,18 @@ function collateSimdino(
       const grid = tokenGrid(size[kind], encoder);
       return { name, count, size: size[kind], grid, n: sizeOf(grid) };
     });
-  const buffer = roomFor(
-    parts.reduce((sum, { count, n }) => sum + count * b * n * p, 0),
-    memory,
-  );
+  const whole = parts[0].n;
+  const k = Math.max(1, Math.round(whole * (1 - maskRatio)));
+  const seen = maskRatio > 0 ? 2 * b * k : 0;
+  const buffer = roomFor(parts.reduce((sum, { count, n }) => sum + count * b * n * p, 0) + seen * (p + 1), memory);
   let at = 0;
   const places = parts.map((part) => {
     const data = new Float32Array(buffer, 4 * at, part.count * b * part.n * p);
     at += data.length;
     return { ...part, data };
   });
+  const student = new Float32Array(buffer, 4 * at, seen * p);
+  const chosen = new Int32Array(buffer, 4 * (at + seen * p), seen);
   samples.forEach((sample, i) => {
     const drawn = multiCropChannels(sample, views, random);
     let view = 0;
@@ -137,9 +144,22 @@ function collateSimdino(
       }
     }
   });
+  const globals = places[0].data;
+  for (let row = 0; seen > 0 && row < 2 * b; row++) {
+    const order = random.permutation(whole).subarray(0, k);
+    chosen.set(order, row * k);
+    order.forEach((token, i) => {
+      const from = (row * whole + token) * p;
+      student.set(globals.subarray(from, from + p), (row * k + i) * p);
+    });
+  }
+  const masked = { student: { shape: [2 * b, k, p], data: student }, places: { shape: [2 * b, k], data: chosen } };
   return {
     bucket: `simdino ${b} ${kind}`,
-    arrays: Object.fromEntries(places.map(({ name, count, n, data }) => [name, { shape: [count * b, n, p], data }])),
+    arrays: {
+      ...Object.fromEntries(places.map(({ name, count, n, data }) => [name, { shape: [count * b, n, p], data }])),
+      ...(seen > 0 ? masked : {}),
+    },
     grids: Object.fromEntries(places.map(({ name, grid }): [string, Shape3] => [name, grid])),
   };
 }

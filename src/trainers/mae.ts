@@ -3,8 +3,8 @@ import * as tf from "@tensorflow/tfjs";
 import { under, withPrefix, type NamedTensors } from "../engine/arrays.js";
 import { layerNorm, linear } from "../engine/ops.js";
 import { patchSize, type EncoderConfig } from "../encoder/config.js";
-import { sineCosine3d } from "../encoder/positions.js";
 import {
+  codesAt,
   encode,
   initBlocks,
   initEncoder,
@@ -99,11 +99,7 @@ export function reconstruct(
 ): tf.Tensor {
   const [b, v] = batch.visible.shape as [number, number];
   const n = batch.order.shape[1]!;
-  const codes = (width: number, from: number, count: number) => {
-    const table = tf.tensor(sineCosine3d(grid, width), [n, width]);
-    const rows = tf.reshape(tf.slice(batch.order, [0, from], [b, count]), [b * count]);
-    return tf.reshape(tf.gather(table, rows), [b, count, width]);
-  };
+  const codes = (width: number, from: number, count: number) => codesAt(grid, width, batch.order, { from, count });
   const seen = encode(under(params, "encoder/"), config, batch.visible, codes(config.width, 0, v)); // [b, 1+v, d]
 
   const d = under(params, "decoder/");
@@ -138,6 +134,7 @@ export function mae(options: MaeOptions): Objective {
   return {
     method: "mae",
     encoder,
+    pooling: "mean",
     optimizer: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, clipNorm: 3 },
     teacher: false,
     init: (random) => initMae(encoder, decoder, random),

@@ -1,6 +1,7 @@
 /** What the two self-supervised methods have in common, as the training loop sees them. */
 import type { BatchArray, NamedArrays, NamedTensors } from "../engine/arrays.js";
 import type { EncoderConfig } from "../encoder/config.js";
+import type { Pooling } from "../encoder/vit.js";
 import type { Random } from "../random.js";
 import type { Shape3 } from "../types.js";
 import type { Collate } from "./collate.js";
@@ -28,6 +29,8 @@ export interface Schedule {
 export interface Objective {
   readonly method: Method;
   readonly encoder: EncoderConfig;
+  /** The vector that the loss trains, and retrieval reads: stored with the encoder. */
+  readonly pooling: Pooling;
   readonly optimizer: AdamWOptions & { readonly clipNorm: number };
   /** Whether a slow copy of the parameters is kept as the teacher. */
   readonly teacher: boolean;

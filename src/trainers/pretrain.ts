@@ -69,6 +69,7 @@ export async function* pretrain(
     engine: engine.name,
     method: objective.method,
     encoder: objective.encoder,
+    pooling: objective.pooling,
     steps,
     batchSize: options.batchSize,
     ...settings,

@@ -138,7 +138,8 @@ def mae():
             **finish(p, loss, 0.01, 0.05, (0.9, 0.95))}
 
 
-def simdino():
+def simdino(pooled=False):
+    """The authors' way; or with mean pooling, where the student sees only some tokens of the global views."""
     b, views, out, hid = 4, 2, 8, 10
     eps, rows, n_eff = 0.05, 2, 16
     shapes = {**encoder_shapes(), **linear_shapes("head/fc1", WIDTH, hid), **linear_shapes("head/fc2", hid, hid),
@@ -148,13 +149,19 @@ def simdino():
     gg, lg = (2, 2, 2), (1, 2, 1)
     globals_, locals_ = formula((2 * b, math.prod(gg), P), 50), formula((views * b, math.prod(lg), P), 51)
 
-    def see(q, x, grid):
-        z = encode(q, "encoder/", x, positions(grid, WIDTH))[:, 0]
+    n, k = math.prod(gg), 4
+    places = torch.stack([(torch.arange(n) * 3 + row) % n for row in range(2 * b)])[:, :k]
+    seen = torch.gather(globals_, 1, places[..., None].expand(-1, -1, P))
+
+    def see(q, x, pos):
+        z = encode(q, "encoder/", x, pos)
+        z = z[:, 1:].mean(1) if pooled else z[:, 0]
         z = lin(q, "head/fc3", F.gelu(lin(q, "head/fc2", F.gelu(lin(q, "head/fc1", z)))))
         return F.normalize(z, dim=-1).reshape(-1, b, out)
 
-    zt = see(teacher, globals_, gg)
-    zs = torch.cat([see(p, globals_, gg), see(p, locals_, lg)])
+    pos = positions(gg, WIDTH)
+    zt = see(teacher, globals_, pos)
+    zs = torch.cat([see(p, seen, pos[places]) if pooled else see(p, globals_, pos), see(p, locals_, positions(lg, WIDTH))])
     terms = [(zt[t] * zs[s]).sum(-1).mean() for t in range(2) for s in range(2 + views) if s != t]
     agreement = sum(terms) / len(terms)
     scale, gamma = out / (n_eff * eps), (out + n_eff) / (out * n_eff)
@@ -166,7 +173,7 @@ def simdino():
     expansion = gamma * sum(rates) / len(rates)
     loss = -agreement - expansion
     return {"globalGrid": gg, "localGrid": lg, "b": b, "out": out, "hidden": hid, "epsilon": eps, "shardRows": rows,
-            "effectiveBatch": n_eff, "loss": loss.item(), "agreement": agreement.item(), "expansion": expansion.item(),
+            "effectiveBatch": n_eff, "places": places.tolist(), "loss": loss.item(), "agreement": agreement.item(), "expansion": expansion.item(),
             **finish(p, loss, 0.01, 0.04, (0.9, 0.999))}
 
 
@@ -179,4 +186,4 @@ def log_det():
 
 
 if __name__ == "__main__":
-    json.dump({"torch": torch.__version__, "mae": mae(), "simdino": simdino(), "logDet": log_det()}, sys.stdout, indent=1)
+    json.dump({"torch": torch.__version__, "mae": mae(), "simdino": simdino(), "simdinoPooled": simdino(pooled=True), "logDet": log_det()}, sys.stdout, indent=1)
