@@ -192,9 +192,12 @@ export const POOLINGS = ["cls", "mean"] as const;
 /** How a sequence becomes one vector: its CLS token, or the mean of its patch tokens. */
 export type Pooling = (typeof POOLINGS)[number];
 
-/** What an encoder is read by: the pooling that it was trained for, where that is known; CLS where it is not. */
-export function usualPooling({ pooling }: Readonly<Record<string, unknown>>): Pooling {
-  return POOLINGS.find((known) => known === pooling) ?? "cls";
+/**
+ * What an encoder is read by: the pooling that its provenance says it was trained for. One that does not say is read as
+ * its method reads: MAE's by the mean of its tokens, all others by CLS.
+ */
+export function usualPooling({ pooling, method }: Readonly<Record<string, unknown>>): Pooling {
+  return POOLINGS.find((known) => known === pooling) ?? (method === "mae" ? "mean" : "cls");
 }
 
 /** @param tokens [b, 1 + n, d] from `encode`  @returns [b, d] */
