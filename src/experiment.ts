@@ -48,6 +48,11 @@ export interface DataOptions extends CeilingOption {
   readonly onProgress?: OnProgress;
 }
 
+/** The size of each kind that one [D, H, W] stands for: an image has D = 1. */
+export function sizesOf(size: Shape3 | undefined): DataOptions["size"] {
+  return size && { image: [1, size[1], size[2]], video: size, volume: size };
+}
+
 /** Where phantoms are kept between runs, unless M3RET_CACHE names another folder. */
 export function defaultCacheDir(): string {
   return process.env.M3RET_CACHE || join(process.cwd(), ".cache");

@@ -9,6 +9,7 @@ import { saveComparisons, saveTables } from "./analysis/tableFiles.js";
 import { saveGallery } from "./analysis/gallery.js";
 import { COLUMN_WIDTHS, savePrint, type Column } from "./analysis/printFigure.js";
 import { claimsOf, type Claim } from "./claims.js";
+import { publicRoot } from "./datasets/publicSets.js";
 import { writeAtomic } from "./files.js";
 import { judge, type Answer, type Judgement, type PooledRow, type ResultRow, type Unasked } from "./judge.js";
 import { runNotebook } from "./notebookRunner.js";
@@ -182,6 +183,8 @@ export async function runNotebooks(options: RunOptions & { readonly out?: string
     M3RET_SEED: String(seed),
     M3RET_RUNS: resolve(runs ?? "runs"),
     ...(data === undefined ? {} : { M3RET_DATA: data }),
+    ...(options.size === undefined ? {} : { M3RET_SIZE: options.size.volume.join() }),
+    M3RET_PUBLIC: publicRoot(), // notebooks have another working folder
     ...(cacheDir === undefined ? {} : { M3RET_CACHE: resolve(cacheDir) }),
   };
   const waiting = notebookPaths();

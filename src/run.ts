@@ -11,6 +11,7 @@ import {
   loadData,
   pretrainMethod,
   saveAll,
+  sizesOf,
   untrainedEncoder,
   type DataOptions,
   type ExperimentData,
@@ -22,7 +23,7 @@ import { planBatches } from "./trainers/batches.js";
 import { readLog, type LogLine } from "./trainers/pretrain.js";
 import type { Method } from "./trainers/objective.js";
 import { snapshotSteps } from "./trainers/snapshots.js";
-import { InputError } from "./types.js";
+import { InputError, type Shape3 } from "./types.js";
 
 /** How a method's name is written in tables. */
 export const METHOD_NAMES: Readonly<Record<Method, string>> = { mae: "MAE", simdino: "SimDINO" };
@@ -53,10 +54,10 @@ export interface ExperimentRun {
   readonly engine: string;
 }
 
-/** Where a run is kept: `runs/default-phantom-s7`. */
-export function runFolder({ runs = "runs", preset, data, seed }: RunOptions): string {
+/** Where a run is kept: `runs/default-phantom-s7`, or `runs/default-busi-16x64x64-s7` where a size is given. */
+export function runFolder({ runs = "runs", preset, data, seed, size }: RunOptions): string {
   const name = (data ?? presetOf(preset).data).replace(/[^\w.-]+/g, "_");
-  return join(runs, `${preset}-${name}-s${seed}`);
+  return join(runs, [preset, name, ...(size ? [size.volume.join("x")] : []), `s${seed}`].join("-"));
 }
 
 /** Work that was stopped between two steps, in order, and can go on. */
@@ -162,21 +163,23 @@ export interface NotebookSettings {
   readonly seed: number;
   readonly runs: string;
   readonly cacheDir: string;
+  readonly size?: DataOptions["size"];
   /** One sentence for the reader: which run is shown, and how another one is chosen. */
   readonly why: string;
 }
 
 /**
- * M3RET_PRESET, M3RET_DATA, M3RET_SEED, M3RET_RUNS and M3RET_CACHE where they are set (`m3ret reproduce` and `m3ret
+ * M3RET_PRESET, M3RET_DATA, M3RET_SIZE, M3RET_SEED, M3RET_RUNS and M3RET_CACHE where they are set (`m3ret reproduce` and `m3ret
  * notebooks` set them to their own run). Without M3RET_PRESET: preset `default` where its run is saved in the folder `runs`
  * beside `notebooks`, otherwise `smoke`, which a notebook can make on the spot. Seed 7 unless told.
  */
 export function notebookSettings(): NotebookSettings {
   const { M3RET_PRESET, M3RET_DATA, M3RET_SEED = "7", M3RET_RUNS: runs = "../runs", M3RET_CACHE } = process.env;
+  const size = sizesOf(process.env.M3RET_SIZE?.split(",").map(Number) as unknown as Shape3 | undefined);
   const cacheDir = M3RET_CACHE || join(runs, "..", ".cache");
   const of = (preset: string, why: string): NotebookSettings => {
     const data = M3RET_DATA ?? presetOf(preset).data;
-    return { preset, data, seed: Number(M3RET_SEED), runs, cacheDir, why };
+    return { preset, data, seed: Number(M3RET_SEED), runs, cacheDir, ...(size ? { size } : {}), why };
   };
   if (M3RET_PRESET) return of(M3RET_PRESET, `preset ${M3RET_PRESET}, as M3RET_PRESET says`);
   const reported = of("default", "preset default, whose run is saved");

@@ -1,11 +1,12 @@
 /** Pretraining from files that are read on the way: a recipe and its manifests, or one public set. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { loadCatalog, type Catalog, type Preprocessing } from "./datasets/catalog.js";
+import { entryOf, loadCatalog, type Catalog, type Preprocessing } from "./datasets/catalog.js";
 import type { SkippedFile } from "./datasets/dataset.js";
-import { openManifest, writeManifest, type Manifest } from "./datasets/manifest.js";
-import { manifestRows, writeQuarantine } from "./datasets/manifestRows.js";
+import { openManifest, writeManifest, type Manifest, type ManifestRow } from "./datasets/manifest.js";
+import { manifestRows, SPLIT_SEED, writeQuarantine } from "./datasets/manifestRows.js";
 import type { Shares } from "./datasets/mixture.js";
+import { openDataset } from "./datasets/open.js";
 import { publicFolderOf } from "./datasets/publicDataset.js";
 import { publicFolder } from "./datasets/publicSets.js";
 import { loadRecipe } from "./datasets/recipe.js";
@@ -47,7 +48,7 @@ export function isStreamed(data: string, catalog: Catalog): boolean {
  *
  * @throws InputError of one line where a manifest's set is not in the catalogue, or nothing of a recipe is here
  */
-export function openStream(data: string, options: StreamSourceOptions = {}): StreamSource {
+export async function openStream(data: string, options: StreamSourceOptions = {}): Promise<StreamSource> {
   const catalog = loadCatalog(options.catalogFile);
   const recipe = Object.hasOwn(catalog.public, data) ? null : loadRecipe(data, catalog);
   const wanted = recipe?.sets ?? [data];
@@ -58,7 +59,10 @@ export function openStream(data: string, options: StreamSourceOptions = {}): Str
       `${data}: none of its sets is here: ${wanted.join(", ")}; looked in ${publicFolder("NAME")}; name files with --manifest`,
     );
   }
-  const files = given ?? (recipe === null ? wanted : here).map((set) => listed(set, catalog, options));
+  const files: string[] = [...(given ?? [])];
+  if (given === undefined) {
+    for (const set of recipe === null ? wanted : here) files.push(await listed(set, catalog, options));
+  }
   const manifest = openManifest(...files);
   try {
     const preprocessing = Object.fromEntries(
@@ -81,19 +85,50 @@ export function openStream(data: string, options: StreamSourceOptions = {}): Str
   }
 }
 
-/** Lists the files of a set that is here, into the cache. */
-function listed(
+/** The files of a set that may become rows, and those that may not. */
+export interface ListedFiles {
+  readonly rows: readonly ManifestRow[];
+  readonly root: string;
+  readonly preprocessing: Preprocessing;
+  readonly left: SkippedFile[];
+}
+
+/**
+ * Lists the files of a public set, or of an entry of kind `folder`, by its rules; nothing is decoded.
+ *
+ * @param folder instead of the one where the set is looked for
+ * @throws InputError of one line where the name or its folder is not there, or its samples are no files
+ */
+export async function listFiles(
   name: string,
   catalog: Catalog,
-  { cacheDir = defaultCacheDir(), seed, onProgress }: DataOptions,
-): string {
-  const set = catalog.public[name];
-  const folder = publicFolderOf(name, set);
-  const file = join(cacheDir, "manifests", `${name}-s${seed ?? 7}.jsonl`);
+  { folder, cacheDir = defaultCacheDir(), seed, onProgress }: DataOptions & { readonly folder?: string } = {},
+): Promise<ListedFiles> {
+  const entry = entryOf(catalog, name);
+  const { preprocessing } = entry;
   const left: SkippedFile[] = [];
-  const rows = manifestRows(name, set, folder, (one) => left.push(one), { seed, onProgress });
-  writeManifest(file, name, folder, rows, seed ?? 7);
-  writeQuarantine(`${file}.quarantine.jsonl`, folder, left);
+  if (entry.kind === "public") {
+    const root = publicFolderOf(name, entry.set, folder);
+    const rows = manifestRows(name, entry.set, root, (one) => left.push(one), { seed, onProgress });
+    return { rows, root, preprocessing, left };
+  }
+  if (entry.kind !== "folder") {
+    throw new InputError(`${name}: expected a public set or an entry of kind folder, got one of kind ${entry.kind}`);
+  }
+  const { root, records, skipped } = await openDataset(name, { catalog, cacheDir, seed, root: folder, onProgress });
+  const rows = records.map(({ id, modality, kind, split, group, labels }) => {
+    return { modality, kind, split, path: id, group: `${name}/${group}`, labels };
+  });
+  return { rows, root: root!, preprocessing, left: [...skipped] };
+}
+
+/** Lists a set into the cache. */
+async function listed(name: string, catalog: Catalog, options: DataOptions): Promise<string> {
+  const { cacheDir = defaultCacheDir(), seed = SPLIT_SEED } = options;
+  const file = join(cacheDir, "manifests", `${name}-s${seed}.jsonl`);
+  const { rows, root, left } = await listFiles(name, catalog, { ...options, seed });
+  writeManifest(file, name, root, rows, seed);
+  writeQuarantine(`${file}.quarantine.jsonl`, root, left);
   return file;
 }
 

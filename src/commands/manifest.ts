@@ -1,13 +1,11 @@
 /** `m3ret manifest`: the files of a public set as one list; `m3ret mixture`: what a recipe makes of such lists. */
 import type { Command } from "commander";
 import { loadCatalog } from "../datasets/catalog.js";
-import type { SkippedFile } from "../datasets/dataset.js";
-import { openManifest, writeManifest, type ManifestRow } from "../datasets/manifest.js";
-import { manifestRows, SPLIT_SEED, writeQuarantine } from "../datasets/manifestRows.js";
+import { openManifest, writeManifest } from "../datasets/manifest.js";
+import { SPLIT_SEED, writeQuarantine } from "../datasets/manifestRows.js";
 import { mixture, strataOf } from "../datasets/mixture.js";
-import { publicFolderOf } from "../datasets/publicDataset.js";
-import { publicSetOf } from "../datasets/publicSets.js";
 import { loadRecipe } from "../datasets/recipe.js";
+import { listFiles } from "../streamed.js";
 import { checkFiles } from "../transforms/checkFiles.js";
 import {
   answer,
@@ -23,7 +21,7 @@ import {
 export function addManifest(m3ret: Command): void {
   m3ret
     .command("manifest")
-    .argument("<NAME>", "a public set of datasets.yaml")
+    .argument("<NAME>", "a public set, or a folder, of datasets.yaml")
     .description("list the files of a set as a manifest (JSON lines), and report those that cannot be used")
     .requiredOption("--out <FILE>", "the manifest; the report is FILE.quarantine.jsonl")
     .option("--check", "decode every file; those that cannot be read go to the report. It can be stopped, and goes on")
@@ -54,19 +52,16 @@ interface ManifestOptions {
 
 async function makeManifest(name: string, options: ManifestOptions): Promise<void> {
   const { out, folder, seed, check, catalog, json } = options;
-  const set = publicSetOf(loadCatalog(catalog), name);
-  const root = publicFolderOf(name, set, folder);
+  const known = loadCatalog(catalog);
   requireFile("--out", out);
-  const quarantined: SkippedFile[] = [];
+  const report = `${out}.quarantine.jsonl`;
   const result = await stoppable((stopped) =>
     withProgress(async (onProgress) => {
-      let rows: readonly ManifestRow[] = manifestRows(name, set, root, (one) => quarantined.push(one), {
-        seed,
-        onProgress,
-      });
+      const { rows: all, root, preprocessing, left } = await listFiles(name, known, { folder, seed, onProgress });
+      let rows = all;
       let decoded: number | null = null;
       if (check) {
-        const checked = await checkFiles(rows, root, set.preprocessing, {
+        const checked = await checkFiles(rows, root, preprocessing, {
           record: `${out}.checked.jsonl`,
           onProgress(progress) {
             onProgress({ ...progress, label: `checking ${name}` });
@@ -75,18 +70,18 @@ async function makeManifest(name: string, options: ManifestOptions): Promise<voi
             }
           },
         });
-        quarantined.push(...checked.unread);
+        left.push(...checked.unread);
         ({ rows, decoded } = checked);
       }
-      return { rows: writeManifest(out, name, root, rows, seed), decoded };
+      const count = writeManifest(out, name, root, rows, seed);
+      writeQuarantine(report, root, left);
+      return { rows: count, decoded, quarantined: left.length };
     }),
   );
-  const report = `${out}.quarantine.jsonl`;
-  writeQuarantine(report, root, quarantined);
-  answer(json, { name, manifest: out, ...result, quarantined: quarantined.length, report }, ({ rows, decoded }) =>
+  answer(json, { name, manifest: out, ...result, report }, ({ rows, decoded, quarantined }) =>
     [
       `${out}: ${rows} files of ${name}${decoded === null ? "" : `, each decoded (${decoded} of them now)`}`,
-      `${report}: ${quarantined.length} files left out`,
+      `${report}: ${quarantined} files left out`,
     ].join("\n"),
   );
 }

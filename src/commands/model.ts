@@ -8,7 +8,7 @@ import { loadEncoder } from "../encoder/checkpoint.js";
 import { POOLINGS, usualPooling, type Pooling } from "../encoder/vit.js";
 import type { EngineName } from "../engine/engine.js";
 import { embedEvaluation, embedPixels, loadData, pretrainMethod, untrainedEncoder } from "../experiment.js";
-import { defaultCacheDir, type DataOptions } from "../experiment.js";
+import { defaultCacheDir, sizesOf, type DataOptions } from "../experiment.js";
 import { embedWithOnnx, namesOnnx } from "../external.js";
 import { METHODS, presetOf, type Preset } from "../presets.js";
 import { buildIndex, saveIndex } from "../retrieval/hnsw.js";
@@ -17,7 +17,7 @@ import type { TrainEvent } from "../trainers/loop.js";
 import type { Method } from "../trainers/objective.js";
 import { QUARANTINE } from "../trainers/quarantine.js";
 import { CEILING, InputError, type OnProgress, type Shape3 } from "../types.js";
-import { onnxFlags, onnxOptions, sampleSize, sizesOf, type OnnxFlags } from "./onnxFlags.js";
+import { onnxFlags, onnxOptions, sampleSize, type OnnxFlags } from "./onnxFlags.js";
 import {
   answer,
   chooseEngine,
@@ -141,7 +141,7 @@ async function runPretrain(options: PretrainOptions): Promise<void> {
         const marked = ceiling ? { ceiling: CEILING } : {};
         return { method, data: data.name, ...marked, out, ...done, engine: engine.description, samples };
       }
-      const source = openStream(dataName, { catalogFile, cacheDir, seed, size, manifests, onProgress });
+      const source = await openStream(dataName, { catalogFile, cacheDir, seed, size, manifests, onProgress });
       try {
         if (source.absent.length > 0) process.stderr.write(`${dataName}: not here: ${source.absent.join(", ")}\n`);
         const prepared = options.keepPrepared ? join(cacheDir ?? defaultCacheDir(), "prepared") : undefined;

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import type { OpenOnnxOptions } from "../encoder/embedOnnx.js";
 import { COMPILED, type EngineName } from "../engine/engine.js";
-import { InputError, type Kind, type Shape3 } from "../types.js";
+import { InputError, type Shape3 } from "../types.js";
 import { integerList } from "./shared.js";
 
 export interface OnnxFlags {
@@ -18,11 +18,6 @@ export function sizeFlag(text: string): Shape3 {
   const sides = integerList("size")(text);
   if (sides.length !== 3) throw new InputError(`--size: expected D,H,W, got "${text}"`);
   return sides as unknown as Shape3;
-}
-
-/** What a sample of each kind is brought to by `--size`: an image to [1, H, W]. */
-export function sizesOf(size: Shape3 | undefined): Readonly<Record<Kind, Shape3>> | undefined {
-  return size && { image: [1, size[1], size[2]], video: size, volume: size };
 }
 
 /** `--size` for samples of a data set. */

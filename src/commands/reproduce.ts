@@ -4,10 +4,12 @@ import { toText } from "../analysis/tables.js";
 import type { Claim } from "../claims.js";
 import { entryOf, loadCatalog } from "../datasets/catalog.js";
 import type { EngineName } from "../engine/engine.js";
-import { defaultCacheDir } from "../experiment.js";
+import { defaultCacheDir, sizesOf } from "../experiment.js";
 import { presetOf } from "../presets.js";
 import { reproduce, runNotebooks, type Reproduction } from "../reproduce.js";
 import { hasRun, runExperiment, runFolder, Stopped } from "../run.js";
+import type { Shape3 } from "../types.js";
+import { sampleSize } from "./onnxFlags.js";
 import type { OnProgress } from "../types.js";
 import {
   answer,
@@ -30,6 +32,7 @@ interface ReproduceArguments {
   readonly seed: number;
   readonly resume?: boolean;
   readonly notebooks: boolean;
+  readonly size?: Shape3;
   readonly engine?: EngineName;
   readonly json?: boolean;
   readonly catalog?: string;
@@ -37,7 +40,7 @@ interface ReproduceArguments {
 }
 
 export function addReproduce(m3ret: Command): void {
-  dataOptions(m3ret.command("reproduce"))
+  sampleSize(dataOptions(m3ret.command("reproduce")))
     .description("pretrain both methods, judge them, draw the figures, execute the notebooks, print the claims")
     .option("--preset <NAME>", "smoke (does it run?), default (the claims on phantoms) or paper", "default")
     .option("--data <NAME>", "an entry of datasets.yaml, or a folder with a labels.csv (default: the preset's)")
@@ -101,10 +104,10 @@ async function run(options: ReproduceArguments): Promise<void> {
   presetOf(options.preset);
   requireFolder("--out", options.out);
   requireFolder("--runs", options.runs);
-  const { catalog: catalogFile, cache: cacheDir, ...rest } = options;
+  const { catalog: catalogFile, cache: cacheDir, size, ...rest } = options;
   const engine = await chooseEngine(options.engine);
   const reproduction = await interruptible((stopped, onProgress) =>
-    reproduce({ ...rest, engine, catalogFile, cacheDir, onProgress, stopped }),
+    reproduce({ ...rest, size: sizesOf(size), engine, catalogFile, cacheDir, onProgress, stopped }),
   );
   answer(options.json, reproduction.results, () => report(reproduction, options.out));
 }

@@ -59,10 +59,13 @@ export function streamFeed(manifest: Manifest, options: StreamOptions): StreamFe
   const size = commonSize(manifest.sets, preprocessing);
   const prepared = { read: 0, written: 0, bytes: 0 };
 
+  const place = (step: number) => step * shard.of + shard.index;
+
   const open = (collating: Collate, steps: Omit<Steps, "plan">, loading: LoaderOptions): BatchSource => {
     const question = (step: number, attempt = 0): Omit<StreamQuestion, "memory"> => {
-      const drawn = rows.at(rows.stateAt(step * shard.of + shard.index));
-      const own = steps.root.fork(`step ${step}`);
+      const drawn = rows.at(rows.stateAt(place(step)));
+      // Numbered through all ranks, whose views would otherwise be drawn alike.
+      const own = steps.root.fork(`step ${place(step)}`);
       const stratum = strata.find(({ name }) => name === drawn.stratum)!;
       const others = own.fork(`others ${attempt}`);
       const other = () => manifest.row(stratum.rows[others.int(stratum.rows.length)]);
@@ -79,7 +82,7 @@ export function streamFeed(manifest: Manifest, options: StreamOptions): StreamFe
       prepared.bytes += counted.bytes;
       if (batch !== null) return batch;
       if (attempt + 1 < ATTEMPTS) return question(step, attempt + 1);
-      const { stratum } = rows.at(rows.stateAt(step * shard.of + shard.index));
+      const { stratum } = rows.at(rows.stateAt(place(step)));
       const [{ set, path, reason }] = unread;
       throw new InputError(
         `none of ${(ATTEMPTS + 1) * batchSize} files tried of ${stratum} could be read; the last: ${set}: ${reason.startsWith(path) ? reason : `${path}: ${reason}`}`,
