@@ -36,9 +36,12 @@ async function picture(root: string, path: string, channels: 1 | 3, klass: numbe
   put(root, path, await image.toBuffer());
 }
 
-/** A NIfTI-1 volume of 12 × 24 × 24 in Hounsfield units: air, and a ball of soft tissue. */
-export function nifti(seed: string, spacing: readonly [number, number, number] = [1, 1, 2.5]): Uint8Array {
-  const [w, h, d] = [24, 24, 12];
+/** A NIfTI-1 volume in Hounsfield units, 12 slices of 24 × 24 unless told: air, and a ball of soft tissue. */
+export function nifti(
+  seed: string,
+  spacing: readonly [number, number, number] = [1, 1, 2.5],
+  [w, h, d]: readonly [number, number, number] = [24, 24, 12],
+): Uint8Array {
   const random = new Random(seed);
   const bytes = Buffer.alloc(352 + 2 * w * h * d);
   bytes.writeInt32LE(348, 0);
@@ -54,7 +57,7 @@ export function nifti(seed: string, spacing: readonly [number, number, number] =
   bytes.write("n+1\0", 344, "latin1");
   for (let i = 0; i < w * h * d; i++) {
     const [x, y, z] = [i % w, Math.floor(i / w) % h, Math.floor(i / (w * h))];
-    const inside = Math.hypot(x - 12, y - 12, 2 * (z - 6)) < 8;
+    const inside = Math.hypot(x / w - 0.5, y / h - 0.5, z / d - 0.5) < 0.33;
     bytes.writeInt16LE(Math.round((inside ? 40 : -1000) + 20 * random.normal()), 352 + 2 * i);
   }
   return bytes;

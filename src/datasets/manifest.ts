@@ -169,6 +169,7 @@ function openPart(file: string): Part {
     let starts = new Float64Array(1024);
     let codes = new Uint8Array(1024);
     const digest = createHash("sha256");
+    const order = new Map([...BY_LETTER].map(([letter, codes]) => [letter, [...codes]]));
     let rows = 0;
     let line = 0;
     const take = (bytes: Buffer, start: number) => {
@@ -183,8 +184,7 @@ function openPart(file: string): Part {
         codes = grown(codes, new Uint8Array(2 * codes.length));
       }
       starts[rows] = start;
-      codes[rows] = codeAt(bytes, rows === 0 ? 0 : codes[rows - 1], file, line);
-      rows++;
+      codes[rows++] = codeAt(bytes, order, file, line);
     };
     const buffer = Buffer.alloc(CHUNK);
     let kept = Buffer.alloc(0);
@@ -232,16 +232,28 @@ const CODES = MODALITIES.flatMap((m, modality) =>
   ),
 );
 
+/** The letter after `{"modality":"` tells modalities apart: the codes of each, by that byte. */
+const BY_LETTER = new Map(
+  MODALITIES.map((name, modality) => [
+    name.charCodeAt(0),
+    CODES.flatMap((code, i) => (code.modality === modality ? [i] : [])),
+  ]),
+);
+const LETTER = `{"modality":"`.length;
+
 /**
- * From the first bytes, as `writeManifest` puts them; where a line has another order, from the whole of it. Most lines
- * begin as the one before them, whose code is `last`.
+ * From the first bytes, as `writeManifest` puts them; where a line has another order, from the whole of it. Most lines of a
+ * modality begin as the one before them: `order` holds the codes of each letter, the latest first.
  */
-function codeAt(bytes: Buffer, last: number, file: string, line: number): number {
-  const begins = ({ prefix }: (typeof CODES)[number]) =>
-    bytes.length > prefix.length && prefix.compare(bytes, 0, prefix.length) === 0;
-  if (begins(CODES[last])) return last;
-  const found = CODES.findIndex(begins);
-  if (found >= 0) return found;
+function codeAt(bytes: Buffer, order: ReadonlyMap<number, number[]>, file: string, line: number): number {
+  const likely = order.get(bytes[LETTER]) ?? [];
+  for (let i = 0; i < likely.length; i++) {
+    const code = likely[i];
+    const { prefix } = CODES[code];
+    if (bytes.length <= prefix.length || prefix.compare(bytes, 0, prefix.length) !== 0) continue;
+    if (i > 0) [likely[0], likely[i]] = [code, likely[0]];
+    return code;
+  }
   const { modality, kind, split } = parseRow(bytes.toString("utf8"), file, line);
   return (MODALITIES.indexOf(modality) * KINDS.length + KINDS.indexOf(kind)) * SPLITS.length + SPLITS.indexOf(split);
 }
