@@ -9,6 +9,7 @@ import { addFetch } from "./commands/fetch.js";
 import { addManifest } from "./commands/manifest.js";
 import { addModelCommands } from "./commands/model.js";
 import { addReproduce } from "./commands/reproduce.js";
+import { addRuns } from "./commands/runs.js";
 import { addSweep } from "./commands/sweep.js";
 import { addRetrievalCommands } from "./commands/retrieval.js";
 import { Interrupted } from "./commands/shared.js";
@@ -33,6 +34,7 @@ function program(): Command {
     addRetrievalCommands,
     addReproduce,
     addSweep,
+    addRuns,
     addEngines,
     addBench,
   ])

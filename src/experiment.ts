@@ -10,12 +10,14 @@ import { openDataset, type OpenDataset, type OpenOptions } from "./datasets/open
 import { withSliceAxis, type SliceAxis } from "./datasets/sliceAxis.js";
 import { embeddingSet, pixelEmbeddings, saveEmbeddings, type EmbeddingSet } from "./embeddings.js";
 import { embedVectors } from "./encoder/embed.js";
-import type { Engine } from "./engine/engine.js";
+import { startEngine, type Engine } from "./engine/engine.js";
 import { initEncoder, type Encoder, type Pooling } from "./encoder/vit.js";
 import type { Role, Variant } from "./analysis/tables.js";
 import { fitWhitening, whiten } from "./analysis/whiten.js";
 import { encoderOf, objectiveOf, type Preset } from "./presets.js";
 import { Random } from "./random.js";
+import { countsOf, dataHash } from "./record.js";
+import { recorded, type RunFacts } from "./runRecord.js";
 import type { BatchPlan } from "./trainers/batches.js";
 import { pretrain } from "./trainers/pretrain.js";
 import type { TrainEvent } from "./trainers/loop.js";
@@ -172,8 +174,18 @@ export async function* pretrainMethod(
   const random = new Random(seed).fork(method);
   const { ceiling } = data;
   const draw = { batchSize, bucketing, mixture, ceiling };
-  const options = { engine, folder, steps, random, settings, resume, saveEvery, snapshots, ...draw };
-  return yield* pretrain(objective, samples, options);
+  const runsOn = engine ?? (await startEngine());
+  const options = { engine: runsOn, folder, steps, random, settings, resume, saveEvery, snapshots, ...draw };
+  const run = pretrain(objective, samples, options);
+  const facts = (): RunFacts => ({
+    ...{ method, seed, steps, batchSize },
+    data: { name: data.name, title: data.entry.title, hash: dataHash(data), counts: countsOf(data) },
+    config: {
+      ...{ encoder: objective.encoder, training: preset[method], optimizer: objective.optimizer },
+      ...{ views: objective.collate.spec, preprocessing: data.entry.preprocessing, selection, ceiling },
+    },
+  });
+  return yield* recorded(run, folder, { facts, engine: () => runsOn.description });
 }
 
 /** The encoder before any training: the baseline that every trained one has to beat. */

@@ -26,6 +26,8 @@ const FRONT = [
   "story",
   "streamed",
   "record",
+  "runRecord",
+  "runs",
   "sweeps",
 ];
 

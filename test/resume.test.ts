@@ -130,7 +130,12 @@ describe("pretraining that is stopped", () => {
       expect(code, stderr).toBe(2);
       expect(stdout).toBe("");
       expect(stderr).toMatch(/^error: .*state\.safetensors: no space left on the device$/m);
-      expect(readdirSync(out).sort()).toEqual(["log.jsonl", "state.safetensors"]);
+      expect(readdirSync(out).sort()).toEqual([
+        "events.out.tfevents.0.m3ret",
+        "log.jsonl",
+        "run.json",
+        "state.safetensors",
+      ]);
 
       rmSync(ballast);
       const resumed = await m3ret(pretrain("mae", out, "--resume"));

@@ -14,6 +14,7 @@ import { initState, train, trainedEncoder, type TrainEvent } from "./loop.js";
 import type { Objective } from "./objective.js";
 import { removeSnapshots, saveSnapshot } from "./snapshots.js";
 import { loadState, saveState, type TrainState } from "./state.js";
+import { EventFile, EVENTS } from "./tensorboard.js";
 
 const STATE = "state.safetensors";
 const LOG = "log.jsonl";
@@ -81,11 +82,14 @@ export async function* pretrain(
   }
   const start = found ? loadState(statePath, identity()) : undefined;
   const log = start ? readLog(folder).filter((line) => line.step < start.step) : [];
-  if (!start && existsSync(logPath)) rmSync(logPath);
+  if (!start) for (const path of [logPath, join(folder, EVENTS)]) rmSync(path, { force: true });
   sweepTemporary(folder);
 
   let last: TrainState | undefined = start;
   let newest: TrainEvent | undefined;
+  const done = [...log];
+  const began = Date.now() / 1000;
+  let eventFile: EventFile | undefined;
   const save = async () => {
     if (!newest || last?.step === newest.step + 1) return;
     last = await newest.snapshot();
@@ -97,6 +101,8 @@ export async function* pretrain(
       if (!existsSync(statePath)) rmSync(logPath); // a log alone is no run
       throw error;
     }
+    eventFile ??= new EventFile(folder, done, began);
+    eventFile.follow(log);
   };
   // Written before the state of the same step: a run that is stopped between the two writes it again, and never lacks it.
   const snapshot = (state: TrainState) => {
