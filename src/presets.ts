@@ -127,6 +127,9 @@ export function presetOf(name: string): Preset {
 
 export const METHODS: readonly Method[] = ["mae", "simdino"];
 
+/** How a method's name is written in tables. */
+export const METHOD_NAMES: Readonly<Record<Method, string>> = { mae: "MAE", simdino: "SimDINO" };
+
 /** Half of every side, in whole patches and at least one: what a local view measures. 8 × 64 × 64 gives 4 × 32 × 32. */
 function half(size: Shape3, patch: Shape3): Shape3 {
   const [d, h, w] = size.map((extent, axis) => Math.max(1, Math.floor(extent / patch[axis] / 2)) * patch[axis]);

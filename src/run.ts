@@ -17,16 +17,16 @@ import {
   type ExperimentData,
   type NamedEmbeddings,
 } from "./experiment.js";
+import { embedGrowth } from "./growth.js";
 import { holdInterrupt } from "./interrupt.js";
-import { METHODS, presetOf } from "./presets.js";
+import { METHOD_NAMES, METHODS, presetOf } from "./presets.js";
 import { planBatches } from "./trainers/batches.js";
 import { readLog, type LogLine } from "./trainers/pretrain.js";
 import type { Method } from "./trainers/objective.js";
 import { snapshotSteps } from "./trainers/snapshots.js";
 import { InputError, type Shape3 } from "./types.js";
 
-/** How a method's name is written in tables. */
-export const METHOD_NAMES: Readonly<Record<Method, string>> = { mae: "MAE", simdino: "SimDINO" };
+export { METHOD_NAMES };
 
 /** A run of the story is never a ceiling. */
 export interface RunOptions extends Omit<DataOptions, "ceiling"> {
@@ -92,7 +92,8 @@ export async function runExperiment(options: RunOptions): Promise<ExperimentRun>
   for (const [name, role, encoder] of encoders) {
     embeddings.push(...(await embedEvaluation(name, role, encoder, data, { engine, onProgress })));
   }
-  saveAll(join(folder, "embeddings"), embeddings);
+  await embedGrowth(folder, data, { engine, onProgress });
+  saveAll(join(folder, "embeddings"), embeddings); // last: its folder says that the run is whole
   const logs = { mae: readLog(join(folder, "mae")), simdino: readLog(join(folder, "simdino")) };
   return { preset: options.preset, seed, folder, data, logs, embeddings, engine: engine.description };
 }

@@ -12,11 +12,12 @@ import { judge } from "../src/judge.js";
 import { presetOf } from "../src/presets.js";
 import { planBatches } from "../src/trainers/batches.js";
 import { assertPretrainable } from "../src/types.js";
+import { cache } from "./cliFixture.js";
 import { barSample, barSamples, scratch } from "./helpers.js";
 
 const preset = presetOf("smoke");
 const engine = await startEngine();
-const cacheDir = process.env.M3RET_CACHE ?? scratch();
+const cacheDir = process.env.M3RET_CACHE ?? cache;
 const judging = { label: "region", crossModalLabel: "region", data: "phantom-smoke", seed: 7, ks: [1], rounds: 50 };
 
 test("MRI is let in by name alone, and a ceiling without MRI is refused", () => {

@@ -23,6 +23,8 @@ const FRONT = [
   "commands",
   "claims",
   "run",
+  "growth",
+  "measures",
   "story",
   "streamed",
   "record",

@@ -4,10 +4,9 @@
  */
 import { normalise, selectRows, type EmbeddingSet } from "../embeddings.js";
 import { Random } from "../random.js";
-import { bootstrap, bootstrapMean, type Interval } from "../retrieval/bootstrap.js";
+import { bootstrap, bootstrapMean, exactAtEnds, quantile, type Interval } from "../retrieval/bootstrap.js";
 import { labelColumn } from "../retrieval/protocol.js";
 import { exactSearch } from "../retrieval/search.js";
-import { quantile } from "../retrieval/bootstrap.js";
 import type { Modality, Split } from "../types.js";
 import { modalityGap, ofModality, pairRows } from "./alignment.js";
 import { centreGram, ckaOf, gramOf, subGram } from "./cka.js";
@@ -100,6 +99,8 @@ export function measureAlignment(
     out.push({ measure, n, value, low, high, nullMean, nullLow, nullHigh, p });
   };
   const permutations = { random, rounds };
+  const rate = (values: ArrayLike<number>, groups: readonly string[]) =>
+    exactAtEnds(bootstrapMean(values, groups, resamples), new Set(groups).size, 0.95);
   const resamples = { random: random.fork("bootstrap"), rounds: bootstrapRounds };
 
   if (wanted("region@1")) {
@@ -109,12 +110,7 @@ export function measureAlignment(
       const value = (order: Int32Array) =>
         winners.reduce((sum, winner, q) => sum + (labels[order[winner]] === asked[q] ? 1 : 0), 0) / winners.length;
       const own = winners.map((winner, q) => (labels[winner] === asked[q] ? 1 : 0));
-      add(
-        "region@1",
-        asked.length,
-        bootstrapMean(own, groups, resamples),
-        permutationTest(labels.length, value, permutations),
-      );
+      add("region@1", asked.length, rate(own, groups), permutationTest(labels.length, value, permutations));
     }
   }
 
@@ -128,7 +124,7 @@ export function measureAlignment(
       const [there, back] = [ranks(cosines, n, false), ranks(cosines, n, true)];
       const hit = (i: number, j: number) => ((there[i * n + j] <= 10 ? 1 : 0) + (back[j * n + i] <= 10 ? 1 : 0)) / 2;
       const own = Float64Array.from({ length: n }, (_, i) => hit(i, i));
-      add("pairs@10", n, bootstrapMean(own, groups, resamples), permutationTest(n, meanOf(hit, n), permutations));
+      add("pairs@10", n, rate(own, groups), permutationTest(n, meanOf(hit, n), permutations));
     }
     const grams = wanted("CKA") || wanted("debiased CKA") ? ([gramOf(x), gramOf(y)] as const) : null;
     for (const measure of ["CKA", "debiased CKA"] as const) {

@@ -43,7 +43,7 @@ export interface CurveOptions extends Source {
   readonly levels?: readonly CurveLevel[];
 }
 
-const PANEL_HEIGHT = 170;
+const PANEL_HEIGHT = 140;
 
 /** Lines with 95 % bars, one panel below the other, one colour and marker for each encoder. */
 export function curveFigure(points: readonly CurvePoint[], options: CurveOptions): Figure {
@@ -60,11 +60,12 @@ export function curveFigure(points: readonly CurvePoint[], options: CurveOptions
   const shift = (e: number) => (encoders.length > 1 ? 0.012 * reach * (e - (encoders.length - 1) / 2) : 0);
   const axisNumber = (i: number) => (i === 0 ? "" : String(i + 1));
 
-  const above = 52 + 20 * Math.ceil((encoders.length + (levels.length > 0 ? 1 : 0)) / 2);
+  const above = 52 + 26 * legendLines([...encoders, ...new Set(levels.map((level) => level.name))], 440);
+  const plot = PANEL_HEIGHT * panels.length;
   const layout: Record<string, unknown> = {
     grid: { rows: panels.length, columns: 1, pattern: "coupled", roworder: "top to bottom", ygap: 0.14 },
     margin: { l: 92, r: 16, t: above, b: 56 },
-    legend: LEGEND_ABOVE,
+    legend: { ...LEGEND_ABOVE, y: 1 + 8 / plot },
     xaxis: axis(options.xTitle, {
       tickvals: ticks.map(place),
       ticktext: ticks.map(String),
@@ -74,7 +75,7 @@ export function curveFigure(points: readonly CurvePoint[], options: CurveOptions
   const data: Trace[] = [];
   panels.forEach((panel, i) => {
     const where = { xaxis: "x", yaxis: `y${axisNumber(i)}` };
-    layout[`yaxis${axisNumber(i)}`] = axis(panel, { nticks: 5 });
+    layout[`yaxis${axisNumber(i)}`] = axis(panel, { nticks: 4 });
     encoders.forEach((encoder, e) => {
       const own = points
         .filter((point) => point.panel === panel && point.encoder === encoder)
@@ -124,17 +125,45 @@ export function curveFigure(points: readonly CurvePoint[], options: CurveOptions
     caption:
       `${options.caption}; ${dataSet}, seed ${seed}; bars: 95 % intervals` +
       (dashed.length > 0 ? `; dashed: ${dashed.join(", ")}.` : "."),
-    size: { width: 560, height: above + 60 + PANEL_HEIGHT * panels.length },
+    size: { width: 560, height: above + 56 + plot },
     data,
     layout: baseLayout(options.title, layout),
     numbers: [
-      ...points.map(({ encoder, panel, x, value, low, high }) => ({ encoder, panel, x, value, low, high })),
-      ...levels.map(({ panel, name, value }) => ({ encoder: name, panel, x: null, value, low: null, high: null })),
+      ...points.map(({ encoder, panel, x, value, low, high }) => ({
+        encoder,
+        panel: plain(panel),
+        x,
+        value,
+        low,
+        high,
+      })),
+      ...levels.map(({ panel, name, value }) => ({
+        encoder: name,
+        panel: plain(panel),
+        x: null,
+        value,
+        low: null,
+        high: null,
+      })),
     ],
     dataSet,
     seed,
   };
 }
+
+/** Lines of a horizontal legend, filled one entry after the other: a key of 50 px and 7.6 px a letter. */
+function legendLines(names: readonly string[], width: number): number {
+  let [lines, used] = [1, 0];
+  for (const name of names) {
+    const wide = 50 + 7.6 * name.length;
+    if (used > 0 && used + wide > width) [lines, used] = [lines + 1, 0];
+    used += wide;
+  }
+  return lines;
+}
+
+/** The name of a panel without its line break. */
+const plain = (panel: string) => panel.replace("<br>", " ");
 
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "x", "star"];
 const colourOf = (name: string) => encoderColours([name]).get(name);

@@ -38,6 +38,7 @@ const REGION_COLOURS: readonly string[] = [
 
 /** None so dark that a black error bar would drown in it. The first pattern that fits a name decides. */
 const ENCODER_COLOURS: readonly { readonly pattern: RegExp; readonly colour: string }[] = [
+  { pattern: /ceiling/i, colour: "#C9A227" },
   { pattern: /pixel/i, colour: "#CFCFCF" },
   { pattern: /(random|untrained).*mean/i, colour: "#747474" },
   { pattern: /random|untrained/i, colour: "#A3A3A3" },

@@ -4,7 +4,7 @@
  */
 import { normalise, selectRows, takeRows, type EmbeddingSet } from "../embeddings.js";
 import { Random } from "../random.js";
-import { bootstrap, type Interval } from "../retrieval/bootstrap.js";
+import { bootstrap, exactAtEnds, type Interval } from "../retrieval/bootstrap.js";
 import { labelColumn } from "../retrieval/protocol.js";
 import { InputError, UNSEEN_MODALITY, type Modality } from "../types.js";
 import { knnScoresOf } from "./knn.js";
@@ -133,21 +133,23 @@ export function probe(set: EmbeddingSet, options: ProbeOptions): ProbeReport {
   const rows = labelled(task.train, task.yTrain, task.classes.length);
   const test = labelled(task.test, task.yTest, task.classes.length);
   const foldOf = foldsOf(task, folds, random.fork("folds"));
+  const patients = (groups: readonly string[]) => new Set(groups).size;
+  // At 0 and 1 resamples do not differ: the interval is a proportion's, of as many trials as there are patients.
+  const atEnds = (interval: Interval) => exactAtEnds(interval, patients(task.test.groups), 0.95);
   const judge = (scores: Float64Array, chosen: number): ProbeScores => {
     const scored: Scored = { scores, y: test.y, classes: test.classes };
     const area = aurocOf(scored);
     const statistics = (weights: Int32Array) => [area(weights), balancedAccuracy(scored, weights)];
     const resamples = { random: random.fork("bootstrap"), rounds: bootstrapRounds };
     const [auroc, accuracy] = bootstrap(task.test.groups, statistics, resamples);
-    return { auroc, balancedAccuracy: accuracy, chosen };
+    return { auroc: atEnds(auroc), balancedAccuracy: atEnds(accuracy), chosen };
   };
   const k = chooseK(rows, foldOf);
   const strength = chooseStrength(rows, foldOf);
-  const patients = (groups: readonly string[]) => new Set(groups).size;
   return {
     protocol:
       `frozen encoder, unit rows; taught on gallery patients, tested on query patients; k and C chosen in ${folds} folds of ` +
-      `gallery patients; few shots: nearest class mean, ${draws} draws; intervals: 95 % bootstrap over query patients`,
+      `gallery patients; few shots: nearest class mean, ${draws} draws; intervals: 95 % bootstrap over query patients, exact binomial at 0 and 1`,
     modality,
     label,
     classes: task.classes,
@@ -293,5 +295,6 @@ function drawnAccuracy(
     const present = Array.from(counts.keys()).filter((c) => counts[c] > 0);
     return [present.reduce((sum, c) => sum + sums[c] / counts[c], 0) / present.length];
   };
-  return bootstrap(task.test.groups, statistic, options)[0];
+  const [interval] = bootstrap(task.test.groups, statistic, options);
+  return exactAtEnds(interval, new Set(task.test.groups).size, 0.95);
 }
