@@ -169,7 +169,7 @@ describe("a series", () => {
       ["tilted_series", "gzipped"].map((name) => readDicomSeries(folder + name)),
     );
     expect(gzipped).toEqual(plain);
-    expect((await readDicomSeries(`${folder}gzipped`)).shape).toEqual([1, 5, 4, 5]);
+    expect((await readDicomSeries(`${folder}gzipped`)).shape).toEqual([1, 5, 9, 5]);
   });
 });
 
@@ -202,6 +202,9 @@ describe("a tilted gantry", () => {
       expect(read.warnings.join()).toMatch(/shifted sideways by 0.776 mm each \(a tilted gantry\): here as stored/);
     }
     expect((await readDicom(file("shuffled"))).slidMm).toBeNull();
+    const far = await readDicom(file("far"));
+    expect(far.slidMm).toBeNull();
+    expect(far.warnings.join()).toMatch(/sideways by more than half of their size: left as they are stored$/);
   });
 
   /** A smooth body in mm, sampled on slices that slide. */

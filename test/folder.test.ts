@@ -126,7 +126,7 @@ test("a row for a folder of several series stands for each of them, and a row ma
   const read = await Promise.all(dataset.records.map((record) => dataset.read(record)));
   expect(read.map(({ shape }) => shape)).toEqual([
     [1, 3, 4, 5],
-    [1, 5, 4, 5],
+    [1, 5, 9, 5],
     [1, 3, 4, 5],
     [1, 4, 6, 7],
   ]);

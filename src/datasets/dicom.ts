@@ -90,7 +90,7 @@ async function decoded(file: DicomFile, { volume }: DicomOptions): Promise<Decod
     shape: [channels, wanted.length, rows, columns],
     kind,
     modality: modalityOf(data),
-    ...(kind === "video" ? stillGeometry(data) : geometryOf(data, wanted.length, ordered, warnings)),
+    ...(kind === "video" ? stillGeometry(data) : geometryOf(data, wanted.length, [rows, columns], ordered, warnings)),
     dtype,
     padding,
     voi,
@@ -163,7 +163,13 @@ function stillGeometry(data: DataSet): { spacingMm: Shape3 | null; orientation: 
 type Geometry = Pick<Decoded, "spacingMm" | "orientation" | "slidMm">;
 
 /** Of `depth` frames: all, or those of one volume. Volumes of one file share their positions. */
-function geometryOf(data: DataSet, depth: number, ordered: FrameOrder | null, warnings: string[]): Geometry {
+function geometryOf(
+  data: DataSet,
+  depth: number,
+  size: readonly [rows: number, columns: number],
+  ordered: FrameOrder | null,
+  warnings: string[],
+): Geometry {
   const plane = planeOf(data);
   const pixelSpacing = pixelSpacingOf(data);
   let between = sliceSpacingOf(data);
@@ -176,7 +182,7 @@ function geometryOf(data: DataSet, depth: number, ordered: FrameOrder | null, wa
     between = spacingOfHeights(heights, warnings) ?? between;
     upwards = heights[each - 1] >= heights[0];
     if (each > 1) {
-      const slid = slidOf(ordered.plane, positions, pixelSpacing, warnings);
+      const slid = slidOf(ordered.plane, positions, pixelSpacing, size, warnings);
       slidMm = slid && Array.from({ length: depth }, (_, d) => slid[d % each]);
     }
   }

@@ -102,14 +102,17 @@ export function spacingOfHeights(heights: readonly number[], warnings: string[])
 
 /**
  * How far slices have slid within their plane against a straight stack, in mm along H and W, 0 for the middle one: those of a
- * tilted gantry do. Null where nothing moved by more than half a pixel; else with a warning.
+ * tilted gantry do. Null where nothing moved by more than half a pixel, or something by more than half a slice; else with a
+ * warning.
  *
  * @param positions of the slices, in order
+ * @param size      rows and columns of a slice
  */
 export function slidOf(
   plane: Plane,
   positions: readonly Vector[],
   pixelSpacing: readonly [number, number] | null,
+  size: readonly [rows: number, columns: number],
   warnings: string[],
 ): (readonly [h: number, w: number])[] | null {
   const middle = positions[positions.length >> 1];
@@ -120,6 +123,10 @@ export function slidOf(
   const farthest = (axis: 0 | 1): number => Math.max(...slid.map((mm) => Math.abs(mm[axis])));
   const [h, w] = pixelSpacing ?? [1, 1];
   if (!(farthest(0) > h / 2 || farthest(1) > w / 2)) return null;
+  if (farthest(0) > (h * size[0]) / 2 || farthest(1) > (w * size[1]) / 2) {
+    warnings.push("slices are shifted sideways by more than half of their size: left as they are stored");
+    return null;
+  }
   const [first, last] = [slid[0], slid[slid.length - 1]];
   const each = Math.hypot(last[0] - first[0], last[1] - first[1]) / (slid.length - 1);
   warnings.push(

@@ -172,7 +172,7 @@ function geometryOfStack(
   slices: readonly SliceHeader[],
   warnings: string[],
 ): Pick<Decoded, "spacingMm" | "orientation" | "slidMm"> {
-  const { plane, pixelSpacing, sliceSpacing } = slices[0];
+  const { plane, pixelSpacing, sliceSpacing, rows, columns } = slices[0];
   const heights = slices.map(heightOfSlice);
   const positioned = heights.every(Number.isFinite);
   const between = (positioned ? spacingOfHeights(heights, warnings) : null) ?? sliceSpacing;
@@ -180,7 +180,7 @@ function geometryOfStack(
     warnings.push("slices have different pixel spacings: that of the first is used");
   const positions = slices.flatMap(({ position }) => (position === null ? [] : [position]));
   return {
-    slidMm: positioned && plane !== null ? slidOf(plane, positions, pixelSpacing, warnings) : null,
+    slidMm: positioned && plane !== null ? slidOf(plane, positions, pixelSpacing, [rows, columns], warnings) : null,
     spacingMm: spacingFrom(pixelSpacing, between, slices.length, warnings),
     orientation: plane === null ? null : lettersOf(plane),
   };

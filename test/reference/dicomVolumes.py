@@ -87,10 +87,10 @@ shown("window_one", narrow, 0, 255)
 # --- volumes ----------------------------------------------------------------------------------------------------------
 
 
-def enhanced(name, places, times=None, indices=None, rows=None, modality="MR"):
+def enhanced(name, places, times=None, indices=None, rows=None, modality="MR", size=(3, 4)):
     """Frame i is all of the value 100 + i; places: its height in mm; indices: dimension index values, the last is the place."""
     n = len(places)
-    ds = dataset(np.arange(100, 100 + n, dtype="i2")[:, None, None] * np.ones((1, 3, 4), "i2"), modality=modality)
+    ds = dataset(np.arange(100, 100 + n, dtype="i2")[:, None, None] * np.ones((1,) + size, "i2"), modality=modality)
     shared, measures, orientation = Dataset(), Dataset(), Dataset()
     measures.PixelSpacing, measures.SliceThickness = [0.5, 0.25], 3
     orientation.ImageOrientationPatient = rows or [1, 0, 0, 0, 1, 0]
@@ -125,7 +125,8 @@ enhanced("times", [0, 0, 3, 3, 6, 6], times=[2, 1, 2, 1, 2, 1])
 enhanced("dimensions", [3, 3, 0, 0], indices=[[2, 2], [1, 2], [2, 1], [1, 1]])
 enhanced("uneven", [0, 0, 3, 6])
 tilted = [0, 0.9659258, 0.2588190]  # columns of a gantry at 15 degrees
-enhanced("tilted", [(1, 2, 3 * i) for i in range(5)], rows=[1, 0, 0] + tilted, modality="CT")
+enhanced("tilted", [(1, 2, 3 * i) for i in range(5)], rows=[1, 0, 0] + tilted, modality="CT", size=(9, 4))
+enhanced("far", [(1, 2 + 40 * i, 3 * i) for i in range(5)])
 
 
 def slices(folder, heights, series="1.2.3.4", first=1, orientation=(1, 0, 0, 0, 1, 0), times=None, size=(4, 5)):
@@ -140,7 +141,7 @@ def slices(folder, heights, series="1.2.3.4", first=1, orientation=(1, 0, 0, 0, 
         save(f"{folder}/{series[-1]}{first + i:02d}", ds)
 
 
-slices("tilted_series", [3 * i for i in range(5)], orientation=[1, 0, 0] + tilted)
+slices("tilted_series", [3 * i for i in range(5)], orientation=[1, 0, 0] + tilted, size=(9, 5))
 slices("repeated", [0, 2, 4, 0, 2, 4], times=[2, 2, 2, 1, 1, 1])
 slices("two_series", [0, 2, 4], series="1.2.3.5")
 slices("two_series", [0, 3, 6, 9], series="1.2.3.6", first=20, size=(6, 7))
