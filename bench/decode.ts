@@ -1,7 +1,12 @@
 /**
- * Decoding of files against the Python readers that people know: pydicom, nibabel, Pillow and PyAV. Both sides end at
- * float32 pixels, channels first. The files are one's own: M3RET_REALDATA names the folder.
+ * Decoding of files against the Python readers that people know: pydicom, nibabel, Pillow and PyAV. Both sides go from the
+ * path of a file to float32 pixels in memory, channels first, the same values in the same order (three channels of grey
+ * pictures are Pillow's own; we keep one). The files are one's own: M3RET_REALDATA names the folder.
+ *
+ * `ratio` is measured on one core, where there is `taskset` to hold both sides to it with all their threads and processes;
+ * `twoWorkers` is what two worker threads on two cores do, against that one core. Elsewhere both have all cores, which `cores` says.
  */
+import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -48,21 +53,33 @@ function filesOf({ folders, ending, most }: DecodeCase): string[] {
   return Array.from({ length: Math.min(most, found.length) }, (_, i) => found[Math.floor(i * stride)]);
 }
 
-/** The same files by worker threads that are up already, each the next file that nobody has. */
+/** Holds this process with all its threads to some cores, as `taskset` writes them; false where that cannot be done. */
+function holdTo(cores: string): boolean {
+  return spawnSync("taskset", ["-a", "-p", "-c", cores, String(process.pid)]).status === 0;
+}
+
+/** The cores that this process may use, or null where `taskset` is not there. */
+function allowedCores(): string | null {
+  const { status, stdout } = spawnSync("taskset", ["-p", "-c", String(process.pid)], { encoding: "utf8" });
+  return status === 0 ? (/: ([\d,-]+)\s*$/.exec(stdout)?.[1] ?? null) : null;
+}
+
+/** The same files by worker threads that are up already, each the next files that nobody has. */
 async function withWorkers<T>(
   count: number,
   work: (decode: (files: readonly string[]) => Promise<void>) => Promise<T>,
 ) {
   const workers = Array.from({ length: count }, () => new Worker(new URL("./parts/decodeWorker.js", import.meta.url)));
-  const one = (worker: Worker, path: string) => {
+  const some = (worker: Worker, paths: readonly string[]) => {
     const answered = once(worker, "message"); // rejects where the worker fails, and leaves no listener behind
-    worker.postMessage(path);
+    worker.postMessage(paths);
     return answered;
   };
   const decode = async (files: readonly string[]) => {
     const waiting = [...files];
+    const share = Math.max(1, Math.min(8, Math.floor(files.length / count / 8))); // small files are not worth a message each
     const run = async (worker: Worker) => {
-      for (let path = waiting.shift(); path; path = waiting.shift()) await one(worker, path);
+      while (waiting.length > 0) await some(worker, waiting.splice(0, share));
     };
     await Promise.all(workers.map(run));
   };
@@ -81,16 +98,18 @@ export function bench({ rounds = 5, ...options }: BenchOptions): Promise<BenchRe
       cases: CASES,
       nameOf: ({ reader, folders }) => `${reader}'s files of ${folders.join(", ")}`,
       async measure(of, { peer }) {
-        const all = filesOf(of);
         // Only what both sides read: a file that one refuses would be a gift to it.
-        const ours = await readable(all);
-        const answer = await peer?.ask({ do: "make", reader: of.reader, files: ours });
+        const ours = await readable(filesOf(of));
+        const all = allowedCores();
+        const core = all === null ? null : Number(/^\d+/.exec(all)![0]);
+        const answer = await peer?.ask({ do: "make", reader: of.reader, files: ours, core });
         const files = answer ? (answer.files as unknown as string[]) : ours;
         if (files.length === 0) throw new InputError(`${dataFolder()}: no file of ${of.reader} that both sides read`);
         const here = async () => {
           for (const path of files) await readFile(path);
         };
-        const times = await takeTurns(rounds, here, peer);
+        const held = core !== null && holdTo(String(core));
+        const times = await takeTurns(rounds, here, peer).finally(() => all !== null && holdTo(all));
         const two = await withWorkers(2, (decode) => takeTurns(rounds, () => decode(files), null));
         const perSecond = (ms: number) => Number(((1000 * files.length) / ms).toFixed(1));
         return {
@@ -99,6 +118,7 @@ export function bench({ rounds = 5, ...options }: BenchOptions): Promise<BenchRe
           unit: "files/s",
           ratio: ratio(times.ours, times.peer),
           files: files.length,
+          cores: held ? 1 : availableParallelism(),
           twoWorkers: availableParallelism() < 2 ? null : ratio(two.ours, times.ours),
         };
       },

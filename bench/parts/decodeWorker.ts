@@ -1,7 +1,11 @@
-/** A thread that decodes the file it is told, and says how many values it holds. */
+/** A thread that decodes the files it is told, one after the other, and says how many values they hold. */
 import { parentPort } from "node:worker_threads";
 import { readFile } from "m3ret";
 
-parentPort!.on("message", (path: string) => {
-  void readFile(path).then(({ pixels }) => parentPort!.postMessage(pixels.length));
+parentPort!.on("message", (paths: readonly string[]) => {
+  void (async () => {
+    let values = 0;
+    for (const path of paths) values += (await readFile(path)).pixels.length;
+    parentPort!.postMessage(values);
+  })();
 });

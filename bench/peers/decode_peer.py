@@ -3,14 +3,16 @@
 Reads one JSON command per line and answers with one JSON line:
 
     {"do": "machine"}                                  versions
-    {"do": "make", "reader": ..., "files": [...]}      answers {"files": [...]}: those that this side reads as well
+    {"do": "make", "reader": ..., "files": [...], "core": n}    answers {"files": [...]}: those that this side reads as well;
+                                                       from then on it keeps to core n, where that is a number
     {"do": "steps", "count": n}                        decodes all of them n times; answers {"seconds": s}
 
 Both sides end with the same values in the same order: nibabel turns to RAS and takes the first of several volumes.
 pydicom takes the fastest plugin that is installed for each transfer syntax; rescale is applied. PyAV decodes with the
-threads that it chooses by itself, as ours does.
+threads that it chooses by itself, as ours does; they share one core.
 """
 import json
+import os
 import sys
 import time
 import warnings
@@ -78,6 +80,8 @@ def main():
         if command["do"] == "machine":
             answer = {"peer": versions()}
         elif command["do"] == "make":
+            if command["core"] is not None:
+                os.sched_setaffinity(0, {command["core"]})
             read, files = READERS[command["reader"]], []
             for path in command["files"]:
                 try:

@@ -134,8 +134,8 @@ function canonicalLayout(extents: Shape3, directions: readonly AxisDirection[] |
 
 /** Planes that are turned together: where k becomes W, a row of so many is one line of the cache. */
 const PLANES = 16;
-/** About so many numbers are turned together at most: 32 MB. */
-const MOST = 2 ** 22;
+/** About so many numbers are turned together, 1 MB: they stay in the cache. */
+const MOST = 2 ** 17;
 /** Numbers between planes, so that they do not all fall on the same lines of the cache. */
 const GAP = 24;
 
