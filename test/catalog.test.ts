@@ -67,7 +67,7 @@ test("in a folder that has no catalogue, the one of the package is read", () => 
 test("what an entry leaves out has a value, and both halves of it when one is given", () => {
   const { mine } = parseCatalog(minimal, "datasets.yaml").datasets;
   expect(mine.split).toEqual({ train: 0.6, gallery: 0.2, query: 0.2, seed: 7 });
-  expect(mine.preprocessing.intensity.ct).toEqual({ windowHu: [-1000, 1000] });
+  expect(mine.preprocessing.intensity.ct).toMatchObject({ windowHu: [-1000, 1000] });
   expect(mine.preprocessing.fit).toBe("pad");
 
   const half = parseCatalog(`${minimal}    preprocessing: { intensity: { ct: { windowHu: [-160, 240] } } }\n`, "x");

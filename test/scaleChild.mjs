@@ -3,6 +3,7 @@
  * process of its own, so that nothing else counts.
  */
 import { join } from "node:path";
+import { performance } from "node:perf_hooks";
 
 const [dist, file, preprocessing] = process.argv.slice(2);
 const from = async (path) => import(join(dist, path));

@@ -1,6 +1,6 @@
 /** `m3ret datasets` and `m3ret inspect`. */
 import { Option, type Command } from "commander";
-import { loadCatalog, type Catalog } from "../datasets/catalog.js";
+import { loadCatalog, type Catalog, type IntensityRule } from "../datasets/catalog.js";
 import type { DataRecord } from "../datasets/dataset.js";
 import type { ImageOptions } from "../datasets/image.js";
 import { inspect, type InspectedFile } from "../datasets/inspect.js";
@@ -131,6 +131,10 @@ function showPublic(name: string, catalog: Catalog, json: boolean | undefined): 
       ["patient", set.patient ?? "unknown"],
       ["splits", set.splits ?? "unknown"],
       ["layout", set.layout.join("  ") || "unknown"],
+      ...set.modalities.map((modality): [string, string] => [
+        `intensity of ${modality}`,
+        ruleText(set.preprocessing.intensity[modality]),
+      ]),
       ["caution", set.caution],
       ["checked", set.checked],
       ["not made sure of", set.unverified && `${set.unverified.facts.join(", ")}: ${set.unverified.why}`],
@@ -140,6 +144,12 @@ function showPublic(name: string, catalog: Catalog, json: boolean | undefined): 
     const said = facts.flatMap(([key, value]) => (value === undefined ? [] : [`${key}: ${value}`]));
     return [`${name}: ${set.title}`, ...said, ...pairs(set.labels).map((label) => `label ${label}`)].join("\n");
   });
+}
+
+/** `windowHu -1000, 1000 (ours: …)` */
+function ruleText({ source, ...rule }: IntensityRule): string {
+  const said = Object.entries(rule).map(([name, numbers]) => `${name} ${(numbers as readonly number[]).join(", ")}`);
+  return `${said.join()}${source === undefined ? "" : ` (${source})`}`;
 }
 
 type Counts = Readonly<Record<Modality, Readonly<Record<Split, number>>>>;

@@ -12,12 +12,16 @@ import { publicSetSchema, retrievalLabelOf, type PublicSet } from "./publicSets.
 import { MEDMNIST } from "./medmnistSets.js";
 
 /** How stored units become [0, 1]; `transforms/intensity.ts` gives each its formula. */
-export type IntensityRule =
+export type IntensityRule = (
   | { readonly windowHu: readonly [low: number, high: number] }
   | { readonly percentiles: readonly [low: number, high: number] }
   | { readonly range: readonly [low: number, high: number] }
   /** The file's own table or window, or else these percentiles. */
-  | { readonly voi: readonly [low: number, high: number] };
+  | { readonly voi: readonly [low: number, high: number] }
+) & {
+  /** Where the numbers are from, or that they are ours. */
+  readonly source?: string;
+};
 
 /** How every sample of a data set is brought to the same form. The paper does not publish its own. */
 export interface Preprocessing {
@@ -34,6 +38,12 @@ export interface Preprocessing {
   readonly orientation?: string;
   /** Whether slices of a tilted gantry are put straight; they are where it is left out. */
   readonly straighten?: boolean;
+  /** Volumes come to this spacing, [D, H, W] in mm, and are cut or padded about their centre, instead of `fit`. See `atSpacing`. */
+  readonly spacingMm?: Shape3;
+  /** What is no brighter than `above`, in [0, 1], is cut away around everything, but for `margin` voxels. See `foregroundBox`. */
+  readonly foreground?: { readonly above: number; readonly margin: number };
+  /** Of a video, frames `stride` apart from a start that its name draws; where left out, frames spread over all of it. */
+  readonly clip?: { readonly stride: number };
 }
 
 /** Parts of the groups, which sum to 1. */
@@ -139,6 +149,7 @@ export interface Catalog {
 }
 
 const positive = z.int().positive();
+const millimetres = z.number().positive();
 const limits = z
   .tuple([z.number(), z.number()])
   .refine(([low, high]) => low < high, "expected [low, high] with low < high");
@@ -151,6 +162,7 @@ const intensityRule = z
     percentiles: percents.optional(),
     range: limits.optional(),
     voi: percents.optional(),
+    source: z.string().min(1).optional(),
   })
   .refine(
     (rule) => ruleNames.filter((name) => rule[name] !== undefined).length === 1,
@@ -158,7 +170,24 @@ const intensityRule = z
   )
   .transform((rule) => rule as IntensityRule);
 
-const robust = { percentiles: [0.5, 99.5] as [number, number] };
+const robust = (source: string) => ({ percentiles: [0.5, 99.5] as [number, number], source });
+
+/** The rules of entries that have none of their own, each with its source. */
+const INTENSITY = {
+  xray: robust("nnU-Net's percentiles for CT (Isensee et al. 2021); for radiographs ours: detector units mean nothing"),
+  ultrasound: robust("ours, as for X-ray; most files hold 8 bits, and then the rule uint8 applies"),
+  endoscopy: robust("ours, as for X-ray; most files hold 8 bits, and then the rule uint8 applies"),
+  ct: {
+    windowHu: [-1000, 1000] as [number, number],
+    source: "ours: from air, -1000 HU by definition, to dense bone, for every region; DINOv2-3D-Med has -1024 to 2048",
+  },
+  mri: robust("ours: the scale of MRI is arbitrary; 3DINO scales by percentiles too, 0.05 and 99.95"),
+  uint8: {
+    range: [0, 255] as [number, number],
+    source: "as torchvision's ToTensor: what holds 8 bits has been windowed already, whatever made it",
+  },
+};
+
 const size3 = z.tuple([positive, positive, positive]);
 
 /** [D, H, W] for each kind. */
@@ -171,12 +200,12 @@ export const sizes = z.strictObject({
 const preprocessing = z.strictObject({
   intensity: z
     .strictObject({
-      xray: intensityRule.prefault(robust),
-      ultrasound: intensityRule.prefault(robust),
-      endoscopy: intensityRule.prefault(robust),
-      ct: intensityRule.prefault({ windowHu: [-1000, 1000] }),
-      mri: intensityRule.prefault(robust),
-      uint8: intensityRule.prefault({ range: [0, 255] }),
+      xray: intensityRule.prefault(INTENSITY.xray),
+      ultrasound: intensityRule.prefault(INTENSITY.ultrasound),
+      endoscopy: intensityRule.prefault(INTENSITY.endoscopy),
+      ct: intensityRule.prefault(INTENSITY.ct),
+      mri: intensityRule.prefault(INTENSITY.mri),
+      uint8: intensityRule.prefault(INTENSITY.uint8),
     })
     .prefault({}),
   size: sizes.prefault({ image: [1, 64, 64], video: [16, 64, 64], volume: [16, 64, 64] }),
@@ -186,6 +215,9 @@ const preprocessing = z.strictObject({
     .refine(isOrientation, "expected three letters, one of R/L, one of A/P and one of S/I, such as LPS")
     .optional(),
   straighten: z.boolean().optional(),
+  spacingMm: z.tuple([millimetres, millimetres, millimetres]).optional(),
+  foreground: z.strictObject({ above: z.number().min(0).max(1), margin: z.int().min(0).default(0) }).optional(),
+  clip: z.strictObject({ stride: positive }).optional(),
 });
 
 const fraction = z.number().min(0).max(1);

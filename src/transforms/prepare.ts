@@ -3,9 +3,11 @@ import type { IntensityRule, Preprocessing } from "../datasets/catalog.js";
 import type { DataRecord, Dataset, SkippedFile } from "../datasets/dataset.js";
 import { MONOCHROME1_WARNING } from "../datasets/dicom.js";
 import type { ReadOptions } from "../datasets/read.js";
+import { Random } from "../random.js";
 import { InputError } from "../types.js";
 import type { Decoded, Modality, OnProgress, Sample, Shape3, Shape4, Split } from "../types.js";
 import { onGrey } from "./crop.js";
+import { atSpacing, cutOut, foregroundBox } from "./foreground.js";
 import { clip, invert, scaleIntensity, withoutPadding } from "./intensity.js";
 import { reorient } from "./orient.js";
 import { CORES, prepareInWorkers, worthWorkers, type Prepared } from "./prepareWorkers.js";
@@ -25,10 +27,13 @@ interface Raw {
  *
  * 1. volumes that know their orientation are turned to the common one, if there is one; slices of a tilted gantry are put
  *    straight before that, unless `straighten` is false;
- * 2. of a video, evenly spaced frames are kept (they are never blended);
+ * 2. of a video, frames are kept (they are never blended): evenly spaced ones, or with `clip` some of a stretch that its name
+ *    draws;
  * 3. stored units become [0, 1] by the rule of the modality, or the rule `uint8`; where that rule is percentiles, the file's own
  *    VOI table comes before it; MONOCHROME1 is inverted;
- * 4. the picture is resampled to the size of its kind, in proportion to its size in millimetres where that is known.
+ * 4. with `foreground`, what is dark around it is cut away;
+ * 5. the picture is resampled to the size of its kind, in proportion to its size in millimetres where that is known; a volume
+ *    with `spacingMm` to that spacing, about its centre.
  *
  * @returns pixels [3, D, H, W] in [0, 1]; `grey` where the three channels are equal
  * Throws an `InputError` where the file itself names another modality than its record: MRI must not slip in as CT.
@@ -43,13 +48,15 @@ export function prepareSample(record: DataRecord, decoded: Decoded, preprocessin
   let raw: Raw = { ...one, spacingMm: decoded.spacingMm };
   if (preprocessing.straighten !== false) raw = { ...raw, pixels: straightened(raw.pixels, raw.shape, decoded) };
   if (decoded.kind === "volume") raw = turned(raw, decoded.orientation, preprocessing.orientation);
-  if (decoded.kind === "video") raw = pickFrames(raw, size[0]);
+  if (decoded.kind === "video")
+    raw = pickFrames(raw, size[0], preprocessing.clip && clipOf(record, preprocessing.clip));
 
   let scaled = toUnit(raw.pixels, decoded, preprocessing.intensity[record.modality], preprocessing.intensity.uint8);
   if (decoded.warnings.includes(MONOCHROME1_WARNING)) scaled = invert(scaled, raw.pixels);
 
-  const aspect = raw.spacingMm === null ? 1 : raw.spacingMm[1] / raw.spacingMm[2];
-  const fitted = clip(fitTo(scaled, raw.shape, size, preprocessing.fit, aspect)); // [1 or 3, D, H, W]
+  const whole = { pixels: scaled, shape: raw.shape };
+  const cut = preprocessing.foreground ? withoutDark(whole, decoded, preprocessing.foreground) : whole;
+  const fitted = clip(fit(cut, raw.spacingMm, size, decoded, preprocessing)); // [1 or 3, D, H, W]
   const grey = raw.shape[0] === 1;
   return {
     id: record.id,
@@ -61,6 +68,31 @@ export function prepareSample(record: DataRecord, decoded: Decoded, preprocessin
     group: record.group,
     labels: record.labels,
   };
+}
+
+/** The part of a picture that is not dark around it; of a video in height and width alone. */
+function withoutDark(
+  { pixels, shape }: Pick<Raw, "pixels" | "shape">,
+  { kind }: Decoded,
+  rule: NonNullable<Preprocessing["foreground"]>,
+): Pick<Raw, "pixels" | "shape"> {
+  return cutOut(pixels, shape, foregroundBox(pixels, shape, { ...rule, alongDepth: kind === "volume" }));
+}
+
+/** To its size: by spacing where the rules ask for one, otherwise by `fitTo`. */
+function fit(
+  { pixels, shape }: Pick<Raw, "pixels" | "shape">,
+  mm: Shape3 | null,
+  size: Shape3,
+  { kind }: Decoded,
+  { spacingMm, fit: how }: Preprocessing,
+): Float32Array {
+  if (kind === "volume" && spacingMm !== undefined) {
+    if (mm === null)
+      throw new InputError("expected a volume that knows its spacing, which spacingMm asks for, got none");
+    return atSpacing(pixels, shape, mm, spacingMm, size);
+  }
+  return fitTo(pixels, shape, size, how, mm === null ? 1 : mm[1] / mm[2]);
 }
 
 /** Colour files often hold grey pictures: one channel is then enough for everything that follows. */
@@ -80,10 +112,25 @@ function turned(raw: Raw, from: string | null, to: string | undefined): Raw {
   return { pixels, shape, spacingMm: mm === null ? null : [mm[axes[0]], mm[axes[1]], mm[axes[2]]] };
 }
 
-/** As many frames as are wanted, before anything expensive is done to all of them: see `pickWeights`. */
-function pickFrames(raw: Raw, count: number): Raw {
+/** Where a clip starts is drawn by the name of the file: the same file gives the same clip on every run and machine. */
+function clipOf({ id }: DataRecord, { stride }: NonNullable<Preprocessing["clip"]>) {
+  return { stride, random: new Random(`clip ${id}`) };
+}
+
+/**
+ * As many frames as are wanted, before anything expensive is done to all of them: see `pickWeights`. Of a clip, the frames
+ * that the reader of videos would have chosen (`choose`); it has chosen already where there are no more than are wanted.
+ */
+function pickFrames(raw: Raw, count: number, clip?: { readonly stride: number; readonly random: Random }): Raw {
   const [channels, depth, height, width] = raw.shape;
-  const box = { start: [0, 0, 0], extent: [depth, height, width] } as const;
+  let [start, extent] = [0, depth];
+  if (clip !== undefined && depth > count) {
+    const stride = count > 1 ? Math.min(clip.stride, Math.floor((depth - 1) / (count - 1))) : 1;
+    // `pickWeights` takes the middle of each stretch: half a stride before a frame, rounded down, it lands on it.
+    start = clip.random.int(Math.max(1, depth - (count - 1) * stride)) - Math.floor(stride / 2);
+    extent = count * stride;
+  }
+  const box = { start: [start, 0, 0], extent: [extent, height, width] } as const;
   const pixels = resample(raw.pixels, raw.shape, box, [count, height, width], { alongDepth: "pick" });
   return { ...raw, pixels, shape: [channels, count, height, width] };
 }
@@ -177,9 +224,10 @@ export async function prepareAll(
  * beyond eight times the size asked for, which ffmpeg then averages over areas; of several volumes in one DICOM file, all but
  * the first.
  */
-function enoughFor({ size: { video } }: Preprocessing): ReadOptions {
+function enoughFor(record: DataRecord, { size: { video }, clip }: Preprocessing): ReadOptions {
   const [frames, height, width] = video;
-  return { video: { maxFrames: frames, size: 8 * Math.max(height, width) }, dicom: { volume: 0 } };
+  const which = clip === undefined ? { maxFrames: frames } : { clip: { frames, ...clipOf(record, clip) } };
+  return { video: { ...which, size: 8 * Math.max(height, width) }, dicom: { volume: 0 } };
 }
 
 /** Reads and prepares one record; what cannot be read comes back with its reason. */
@@ -189,7 +237,7 @@ export async function prepareOne(
   preprocessing: Preprocessing,
 ): Promise<Sample | SkippedFile> {
   try {
-    return prepareSample(record, await dataset.read(record, enoughFor(preprocessing)), preprocessing);
+    return prepareSample(record, await dataset.read(record, enoughFor(record, preprocessing)), preprocessing);
   } catch (error) {
     // Decoders throw what they like; whatever it was, it is said in the report, and the other files go on.
     const message = error instanceof Error ? error.message : String(error);
