@@ -72,7 +72,7 @@ test("what an entry leaves out has a value, and both halves of it when one is gi
 
   const half = parseCatalog(`${minimal}    preprocessing: { intensity: { ct: { windowHu: [-160, 240] } } }\n`, "x");
   expect(half.datasets.mine.preprocessing.intensity.ct).toEqual({ windowHu: [-160, 240] });
-  expect(half.datasets.mine.preprocessing.intensity.mri).toEqual({ percentiles: [0.5, 99.5] });
+  expect(half.datasets.mine.preprocessing.intensity.mri).toMatchObject({ percentiles: [0.5, 99.5] });
   expect(half.datasets.mine.preprocessing.size.image).toEqual([1, 64, 64]);
 });
 
