@@ -2,15 +2,17 @@
  * The stations of the paper, joined: data, pretraining, embeddings, judgement. The command line and the notebooks call
  * the same functions.
  */
+import { existsSync } from "node:fs";
 import { totalmem } from "node:os";
 import { join } from "node:path";
 import { loadCatalog, type Entry, type Preprocessing } from "./datasets/catalog.js";
 import type { DataRecord, SkippedFile } from "./datasets/dataset.js";
 import { openDataset, type OpenDataset, type OpenOptions } from "./datasets/open.js";
 import { withSliceAxis, type SliceAxis } from "./datasets/sliceAxis.js";
-import { embeddingSet, pixelEmbeddings, saveEmbeddings, type EmbeddingSet } from "./embeddings.js";
+import { embeddingSet, loadEmbeddings, pixelEmbeddings, saveEmbeddings, type EmbeddingSet } from "./embeddings.js";
 import { embedVectors } from "./encoder/embed.js";
 import { startEngine, type Engine } from "./engine/engine.js";
+import { readBytes, writeAtomic } from "./files.js";
 import { initEncoder, type Encoder, type Pooling } from "./encoder/vit.js";
 import type { Role, Variant } from "./analysis/tables.js";
 import { fitWhitening, whiten } from "./analysis/whiten.js";
@@ -202,9 +204,10 @@ export interface NamedEmbeddings {
   readonly set: EmbeddingSet;
 }
 
-const evaluationSamples = ({ gallery, query }: ExperimentData) => [...gallery, ...query];
+/** Gallery, then queries: the order of every set of embeddings. */
+export const evaluationSamples = ({ gallery, query }: ExperimentData): Sample[] => [...gallery, ...query];
 
-function splitsOf({ gallery, query }: ExperimentData): Split[] {
+export function splitsOf({ gallery, query }: ExperimentData): Split[] {
   return [...gallery.map((): Split => "gallery"), ...query.map((): Split => "query")];
 }
 
@@ -212,7 +215,7 @@ function splitsOf({ gallery, query }: ExperimentData): Split[] {
  * One encoder's vectors of the evaluation samples, and the same whitened with what its training vectors teach. A data set
  * that is there to be judged on alone has no training vectors: then the plain ones are all there is.
  */
-function plainAndWhitened(named: Omit<NamedEmbeddings, "variant">, train: EmbeddingSet): NamedEmbeddings[] {
+export function plainAndWhitened(named: Omit<NamedEmbeddings, "variant">, train: EmbeddingSet): NamedEmbeddings[] {
   if (train.n < 2) return [{ ...named, variant: "plain" }];
   const whitened = { ...named, name: `${named.name}, whitened`, set: whiten(named.set, fitWhitening(train)) };
   return [
@@ -272,11 +275,31 @@ export function embeddingsPath(folder: string, name: string): string {
   return join(folder, `${fileStem(name)}.npz`);
 }
 
-/** One file per encoder and pooling; returns their paths. */
-export function saveAll(folder: string, all: readonly NamedEmbeddings[]): string[] {
-  return all.map(({ name, set }) => {
+const INDEX = "index.json";
+
+/** One file per encoder and pooling, and, last of all, which there are; returns the paths of the former. */
+export function saveAll(folder: string, all: readonly NamedEmbeddings[], missing: readonly string[] = []): string[] {
+  const paths = all.map(({ name, set }) => {
     const path = embeddingsPath(folder, name);
     saveEmbeddings(path, set);
     return path;
   });
+  const encoders = all.map(({ name, role, pooling, variant }) => ({ name, role, pooling, variant }));
+  writeAtomic(join(folder, INDEX), JSON.stringify({ encoders, missing }, null, 1) + "\n");
+  return paths;
+}
+
+/** Whether `saveAll` has finished in a folder. */
+export function hasAll(folder: string): boolean {
+  return existsSync(join(folder, INDEX));
+}
+
+/** What `saveAll` wrote, in its order. */
+export function loadAll(folder: string): { embeddings: NamedEmbeddings[]; missing: readonly string[] } {
+  type Index = { encoders: Omit<NamedEmbeddings, "set">[]; missing: string[] };
+  const { encoders, missing } = JSON.parse(Buffer.from(readBytes(join(folder, INDEX))).toString("utf8")) as Index;
+  return {
+    embeddings: encoders.map((about) => ({ ...about, set: loadEmbeddings(embeddingsPath(folder, about.name)) })),
+    missing,
+  };
 }

@@ -69,6 +69,8 @@ export interface Results {
     Record<"perModality" | "pooled" | "crossModal" | "pairs" | "mri", readonly Comparison[]>
   >;
   readonly unasked: readonly Unasked[];
+  /** Rows that could not be made here, and why. */
+  readonly missing: readonly string[];
   readonly claims: readonly Claim[];
   readonly figures: readonly string[];
   /** In the folder `tables` beside the figures. */
@@ -268,6 +270,7 @@ function resultsOf(
       ...{ pairs: pairs.comparisons, mri: mri.comparisons },
     },
     unasked,
+    missing: run.missing,
     claims: claimsOf(judgement),
     ...files,
   };

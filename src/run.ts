@@ -1,13 +1,14 @@
 /** One run of the whole experiment in a folder: both encoders, all embeddings. What is there already is used, and said. */
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { loadEmbeddings } from "./embeddings.js";
+import { embedBaselines } from "./baselines.js";
 import type { Encoder } from "./encoder/vit.js";
 import { startEngine, type Engine } from "./engine/engine.js";
 import {
-  embeddingsPath,
   embedEvaluation,
   embedPixels,
+  hasAll,
+  loadAll,
   loadData,
   pretrainMethod,
   saveAll,
@@ -51,6 +52,8 @@ export interface ExperimentRun {
   readonly data: ExperimentData;
   readonly logs: Readonly<Record<Method, readonly LogLine[]>>;
   readonly embeddings: readonly NamedEmbeddings[];
+  /** Rows that could not be made here, and why. */
+  readonly missing: readonly string[];
   readonly engine: string;
 }
 
@@ -88,14 +91,15 @@ export async function runExperiment(options: RunOptions): Promise<ExperimentRun>
       await pretrainFully(method, data, { ...options, engine }, join(folder, method)),
     ]);
   }
-  const embeddings = embedPixels(data);
+  const { embeddings: baselines, missing } = await embedBaselines(data, options);
+  const embeddings = [...embedPixels(data), ...baselines];
   for (const [name, role, encoder] of encoders) {
     embeddings.push(...(await embedEvaluation(name, role, encoder, data, { engine, onProgress })));
   }
   await embedGrowth(folder, data, { engine, onProgress });
-  saveAll(join(folder, "embeddings"), embeddings); // last: its folder says that the run is whole
+  saveAll(join(folder, "embeddings"), embeddings, missing); // last: its folder says that the run is whole
   const logs = { mae: readLog(join(folder, "mae")), simdino: readLog(join(folder, "simdino")) };
-  return { preset: options.preset, seed, folder, data, logs, embeddings, engine: engine.description };
+  return { preset: options.preset, seed, folder, data, logs, embeddings, missing, engine: engine.description };
 }
 
 async function pretrainFully(
@@ -131,30 +135,16 @@ async function pretrainFully(
 
 /** The embeddings of a finished run, from its folder; an `InputError` that says how to make them where they are not. */
 export function loadRunEmbeddings(options: RunOptions): NamedEmbeddings[] {
-  const folder = runFolder(options);
-  const expected: Omit<NamedEmbeddings, "set">[] = [];
-  const expect = (name: string, role: NamedEmbeddings["role"], pooling: NamedEmbeddings["pooling"]) => {
-    expected.push({ name, role, pooling, variant: "plain" });
-    expected.push({ name: `${name}, whitened`, role, pooling, variant: "whitened" });
-  };
-  expect("raw pixels", "pixels", "none");
-  for (const name of ["untrained", ...Object.values(METHOD_NAMES)]) {
-    const role = name === "untrained" ? "untrained" : "trained";
-    expect(`${name}, CLS`, role, "cls");
-    expect(`${name}, mean`, role, "mean");
+  const folder = join(runFolder(options), "embeddings");
+  if (!hasAll(folder)) {
+    throw new InputError(`${folder}: no finished run; m3ret reproduce --preset ${options.preset} makes one`);
   }
-  return expected.map((named) => {
-    const path = embeddingsPath(join(folder, "embeddings"), named.name);
-    if (!existsSync(path)) {
-      throw new InputError(`${path}: not there; run m3ret reproduce --preset ${options.preset} first`);
-    }
-    return { ...named, set: loadEmbeddings(path) };
-  });
+  return loadAll(folder).embeddings;
 }
 
 /** Whether a run of these options has been finished, so that it can be loaded. */
 export function hasRun(options: RunOptions): boolean {
-  return existsSync(join(runFolder(options), "embeddings"));
+  return hasAll(join(runFolder(options), "embeddings"));
 }
 
 /** What a notebook runs on, and why. */

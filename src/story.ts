@@ -12,6 +12,7 @@ import {
 import { drawGallery, galleryRows, type Gallery } from "./analysis/gallery.js";
 import { umap2d } from "./analysis/umap.js";
 import { PRIMARY } from "./claims.js";
+import { NATURAL } from "./encoder/natural.js";
 import { takeRows, type EmbeddingSet } from "./embeddings.js";
 import { fileStem, type ExperimentData, type NamedEmbeddings } from "./experiment.js";
 import type { Answer, Judgement, ResultRow } from "./judge.js";
@@ -37,7 +38,14 @@ function queriesOf(rows: readonly ResultRow[]): number {
 }
 
 /** Encoders that bars compare: both baselines and each method as it is judged. */
-const SHOWN = ["raw pixels", "untrained, mean", "untrained, mean, whitened", ...Object.values(PRIMARY)];
+const SHOWN = [
+  "raw pixels",
+  "HOG",
+  NATURAL.name,
+  "untrained, mean",
+  "untrained, mean, whitened",
+  ...Object.values(PRIMARY),
+];
 
 export function recallByModality({ rows }: Answer, about: About): Figure {
   const shown = rows.filter((row) => SHOWN.includes(row.encoder));

@@ -13,6 +13,7 @@ const SHARED = ["types", "random", "files", "progress", "interrupt", "npz", "npy
 /** What joins the stations, and may import all of them. */
 const FRONT = [
   "index",
+  "baselines",
   "presets",
   "experiment",
   "external",

@@ -38,18 +38,21 @@ function losses({ results }: Reproduced, method: "mae" | "simdino"): unknown[] {
 const directions = (rows: readonly ResultRow[]) => new Set(rows.map(({ from, to }) => `${from} ${to}`));
 const encoders = (rows: readonly ResultRow[]) => new Set(rows.map(({ encoder }) => encoder));
 
-/** Both baselines and both methods, with both poolings. */
+/** Baselines and both methods, with both poolings. The network for photographs is optional, and here it is installed. */
 const NAMES = [
   "MAE, CLS",
   "MAE, mean",
   "SimDINO, CLS",
   "SimDINO, mean",
+  "HOG",
+  "natural images, MobileNetV3",
   "raw pixels",
   "untrained, CLS",
   "untrained, mean",
 ];
-const centred = NAMES.map((name) => `${name}, centred`);
-const plainAndWhitened = NAMES.flatMap((name) => [name, `${name}, whitened`]);
+const HISTOGRAM = "intensity histogram"; // it has nothing to whiten that would mean anything
+const centred = [...NAMES, HISTOGRAM].map((name) => `${name}, centred`);
+const plainAndWhitened = [...NAMES.flatMap((name) => [name, `${name}, whitened`]), HISTOGRAM];
 
 /** Each number of a row stands inside its interval, and beside what chance would give. */
 function expectHonest(row: ResultRow): void {

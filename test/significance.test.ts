@@ -154,3 +154,19 @@ test("wrong lengths are refused in one line", () => {
   expect(() => pairedTest([1], [1, 0], ["a"], options)).toThrow("got 1, 2 and 1");
   expect(() => pairedTest([], [], [], options)).toThrow("got 0, 0 and 0");
 });
+
+test("the interval of the difference holds the truth about 95 times in 100, over patients of several queries", () => {
+  const random = new Random(21);
+  let held = 0;
+  for (let trial = 0; trial < 300; trial++) {
+    const groups = Array.from({ length: 60 }, (_, i) => `p${Math.floor(i / 2)}`);
+    const ofPatient = Array.from({ length: 30 }, () => random.normal());
+    const a = groups.map((_, i) => 0.3 + ofPatient[Math.floor(i / 2)] + 0.2 * random.normal());
+    const zero = groups.map(() => 0);
+    const { difference } = pairedTest(a, zero, groups, { random, rounds: 1, bootstrapRounds: 200 });
+    if (difference.low <= 0.3 && 0.3 <= difference.high) held++;
+    random.next();
+  }
+  expect(held / 300).toBeGreaterThan(0.88); // a percentile interval of 30 patients is a little short
+  expect(held / 300).toBeLessThan(0.98);
+});

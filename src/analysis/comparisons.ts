@@ -2,7 +2,7 @@
 import type { Random } from "../random.js";
 import type { Interval } from "../retrieval/bootstrap.js";
 import { outcome, type Metrics, type QueryOutcomes } from "../retrieval/protocol.js";
-import { holm, pairedTest, type PairedTest } from "../retrieval/significance.js";
+import { drawGroups, holm, pairedTest, type PairedTest } from "../retrieval/significance.js";
 import { InputError } from "../types.js";
 
 /** Two encoders to compare on one question. */
@@ -45,17 +45,21 @@ export const ALPHA = 0.05;
  */
 export function compare(
   rivals: readonly Rivals[],
-  { metric, k, random, rounds }: { metric: keyof Metrics; k?: number; random: Random; rounds?: number },
+  { metric, k, random, rounds = 1000 }: { metric: keyof Metrics; k?: number; random: Random; rounds?: number },
 ): Comparison[] {
+  const drawn = new Map<string, Uint16Array>(); // queries of one column are of the same groups: all share its resamples
+  const resamplesOf = (column: string, groups: readonly string[]): Uint16Array => {
+    const known = drawn.get(column) ?? drawGroups(new Set(groups).size, rounds, random.fork(column));
+    drawn.set(column, known);
+    return known;
+  };
   const tested = rivals.map(({ ours, theirs, ...about }) => {
     if (ours.rows.length !== theirs.rows.length || ours.rows.some((row, i) => row !== theirs.rows[i])) {
       throw new InputError(`${about.encoder} and ${about.against} did not answer the same queries in ${about.column}`);
     }
     const [a, b] = [ours, theirs].map((outcomes) => outcome(outcomes, metric, k));
-    return {
-      about,
-      test: pairedTest(a, b, ours.groups, { random: random.fork(about.column), bootstrapRounds: rounds }),
-    };
+    const resamples = resamplesOf(about.column, ours.groups);
+    return { about, test: pairedTest(a, b, ours.groups, { random: random.fork(about.column), resamples }) };
   });
   const all = tested.map((): number => NaN);
   const sizes = new Map<string, number>();

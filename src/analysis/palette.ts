@@ -40,6 +40,8 @@ const REGION_COLOURS: readonly string[] = [
 const ENCODER_COLOURS: readonly { readonly pattern: RegExp; readonly colour: string }[] = [
   { pattern: /ceiling/i, colour: "#C9A227" },
   { pattern: /pixel/i, colour: "#CFCFCF" },
+  { pattern: /^HOG/, colour: "#E8DCC0" },
+  { pattern: /natural images/i, colour: "#B98B4E" },
   { pattern: /(random|untrained).*mean/i, colour: "#747474" },
   { pattern: /random|untrained/i, colour: "#A3A3A3" },
   { pattern: /simdino/i, colour: "#7B52AB" },

@@ -122,7 +122,7 @@ function report({ results, judgement }: Reproduction, out: string): string {
   const lost = skipped.length > 0 ? [`${name}: ${skipped.length} files skipped; the first: ${skipped[0].reason}`] : [];
   const files = `${results.figures.length} figure files and ${results.tableFiles.length} table files`;
   const where = `${out}/results.json, ${files}, ${Math.round(results.seconds)} s`;
-  return [...first, ...unasked, ...lost, "", claimsText(results.claims), "", where].join("\n");
+  return [...first, ...unasked, ...results.missing, ...lost, "", claimsText(results.claims), "", where].join("\n");
 }
 
 /** Claim, verdict, and the numbers below it. */

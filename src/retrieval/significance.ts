@@ -1,7 +1,7 @@
 /** Are two encoders different on the same queries, or is it the luck of these patients? Paired tests, and Holm's correction. */
 import type { Random } from "../random.js";
 import { InputError } from "../types.js";
-import { bootstrapMean, type Interval } from "./bootstrap.js";
+import { quantile, type Interval } from "./bootstrap.js";
 
 export interface PairedOptions {
   /** Draws signs where not every pattern can be counted, and the resamples of the interval. */
@@ -11,6 +11,8 @@ export interface PairedOptions {
   /** Resamples and level of the interval of the difference. */
   readonly bootstrapRounds?: number;
   readonly level?: number;
+  /** `drawGroups` of these groups, where many tests share it. */
+  readonly resamples?: Uint16Array;
 }
 
 export interface PairedTest {
@@ -26,13 +28,44 @@ export interface PairedTest {
   readonly informative: number;
 }
 
-/** Sums of values by group, in order of first appearance. */
-function groupSums(values: ArrayLike<number>, groups: readonly string[]): Float64Array {
+/** Sums of values by group, in order of first appearance, and how many rows each has. */
+function byGroup(values: ArrayLike<number>, groups: readonly string[]): { sums: Float64Array; counts: Float64Array } {
   const numbers = new Map<string, number>();
   for (const group of groups) if (!numbers.has(group)) numbers.set(group, numbers.size);
-  const sums = new Float64Array(numbers.size);
-  groups.forEach((group, i) => (sums[numbers.get(group)!] += values[i]));
-  return sums;
+  const [sums, counts] = [new Float64Array(numbers.size), new Float64Array(numbers.size)];
+  groups.forEach((group, i) => {
+    sums[numbers.get(group)!] += values[i];
+    counts[numbers.get(group)!]++;
+  });
+  return { sums, counts };
+}
+
+/** How often each of n groups is drawn in each round of a bootstrap: [rounds, n], rows sum to n. */
+export function drawGroups(n: number, rounds: number, random: Random): Uint16Array {
+  const drawn = new Uint16Array(rounds * n);
+  for (let round = 0; round < rounds; round++) {
+    for (let i = 0; i < n; i++) drawn[round * n + random.int(n)]++;
+  }
+  return drawn;
+}
+
+/** The mean over rows, and its percentile interval over resampled groups. */
+function meanInterval(sums: Float64Array, counts: Float64Array, drawn: Uint16Array, level: number): Interval {
+  const n = sums.length;
+  const total = (of: Float64Array) => of.reduce((sum, x) => sum + x, 0);
+  const means = new Float64Array(drawn.length / n);
+  for (let round = 0; round < means.length; round++) {
+    let [sum, count] = [0, 0];
+    for (let g = 0; g < n; g++) {
+      const weight = drawn[round * n + g];
+      sum += weight * sums[g];
+      count += weight * counts[g];
+    }
+    means[round] = sum / count;
+  }
+  means.sort();
+  const [low, high] = [quantile(means, (1 - level) / 2), quantile(means, (1 + level) / 2)];
+  return { value: total(sums) / total(counts), low, high };
 }
 
 /**
@@ -107,7 +140,7 @@ export function pairedTest(
   a: ArrayLike<number>,
   b: ArrayLike<number>,
   groups: readonly string[],
-  { random, rounds = 9999, bootstrapRounds = 1000, level = 0.95 }: PairedOptions,
+  { random, rounds = 9999, bootstrapRounds = 1000, level = 0.95, resamples }: PairedOptions,
 ): PairedTest {
   if (a.length !== b.length || a.length !== groups.length || a.length === 0) {
     throw new InputError(
@@ -115,15 +148,15 @@ export function pairedTest(
     );
   }
   const differences = Float64Array.from(a, (value, i) => value - b[i]);
-  const sums = groupSums(differences, groups);
+  const { sums, counts } = byGroup(differences, groups);
   const reach = sums.reduce((total, sum) => total + Math.abs(sum), 0);
   const countable = sums.every(Number.isInteger) && sums.length * reach < COUNTABLE;
   const { p, method } = countable
     ? { p: exactSignFlip(sums), method: "exact" as const }
     : signFlip(sums, rounds, random.fork("signs"));
-  const bootstrap = { random: random.fork("difference"), rounds: bootstrapRounds, level };
+  const drawn = resamples ?? drawGroups(sums.length, bootstrapRounds, random.fork("difference"));
   return {
-    difference: bootstrapMean(differences, groups, bootstrap),
+    difference: meanInterval(sums, counts, drawn, level),
     p,
     method,
     n: a.length,
