@@ -2,9 +2,15 @@
  * Readers on damaged files. `M3RET_FUZZ=10000` runs that many mutations instead of 150, `M3RET_FUZZ=2500-5000` some of
  * them; `M3RET_FUZZ_KEEP` names a folder for the files that fail.
  */
-import { readFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
+import { inspect } from "../src/datasets/inspect.js";
+import { readFile } from "../src/datasets/read.js";
 import { Random } from "../src/random.js";
+import { InputError } from "../src/types.js";
 import { corpus, fuzz, mutate, noBuild, whatIsWrong } from "./fuzzReaders.js";
 import { whereRealdata } from "./readersFixture.js";
 
@@ -24,6 +30,38 @@ test.skipIf(noBuild)(
     expect(report.refused).toBeGreaterThan(0);
   },
 );
+
+test("a folder of damaged slices is read or refused in one line, and so is each of its series", async () => {
+  const slices = fileURLToPath(new URL("./fixtures/dicomVolumes/", import.meta.url));
+  const names = ["two_series", "tilted_series", "repeated", "gzipped"];
+  const folder = mkdtempSync(join(tmpdir(), "m3ret-series-fuzz-"));
+  const counts = { read: 0, refused: 0 };
+  for (let round = 0; round < 120; round++) {
+    const random = new Random(`series ${round}`);
+    const name = random.pick(names);
+    const root = join(folder, String(round));
+    cpSync(join(slices, name), root, { recursive: true });
+    for (const file of readdirSync(root)) {
+      if (random.chance(0.4)) writeFileSync(join(root, file), mutate(readFileSync(join(root, file)), random).bytes);
+    }
+    for await (const row of inspect([root])) {
+      if (row.ok) counts.read++;
+      else {
+        counts.refused++;
+        expect(row.error, `${name}, round ${round}`).toMatch(/^[^\n\0]{1,400}$/);
+        expect(row.error).toContain(root);
+      }
+    }
+    for (const path of [root, `${root}#1`]) {
+      await readFile(path, { dicom: { volume: 0 } }).catch((error: unknown) => {
+        expect(error, `${name}, round ${round}: ${String(error)}`).toBeInstanceOf(InputError);
+      });
+    }
+    rmSync(root, { recursive: true });
+  }
+  expect(counts.read).toBeGreaterThan(50);
+  expect(counts.refused).toBeGreaterThan(10);
+});
 
 test("a mutation depends on its seed alone, and changes almost every file", () => {
   const bytes = readFileSync(corpus()[0][0]);
