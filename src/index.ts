@@ -123,13 +123,15 @@ export { embedEvaluation, embedPixels, loadData, pretrainMethod, untrainedEncode
 export { embedWithOnnx } from "./external.js";
 export { growthFigure, growthReadings, loadGrowth } from "./growth.js";
 export { judge } from "./judge.js";
-export { alignmentFigure, alignmentOf, contestants, fewShotFigure, probesOf } from "./measures.js";
+export { alignmentFigure, alignmentOf, contestants, fewShotFigure, likeForLike, probesOf, twinOf } from "./measures.js";
 export { EXPERIMENTS, encoderOf, objectiveOf, presetOf } from "./presets.js";
 export { reproduce } from "./reproduce.js";
 export { hasRun, notebookSettings, openOrRun, runExperiment, runFolder } from "./run.js";
 export {
   crossModalHeatmap,
-  crossModalMaps,
+  embeddingMap,
+  mapFigures,
+  mapPage,
   lossCurves,
   mriTransfer,
   pictureReader,

@@ -1,14 +1,18 @@
 /** What is measured of a run beside retrieval: the alignment of modalities, and what frozen features know of MRI. */
 import { modalityPairs, type MeasureOptions } from "./analysis/alignmentMeasures.js";
-import { alignmentRows, type AlignmentRow } from "./analysis/alignmentTable.js";
+import { alignmentRows, alignmentTable, nullTable, type AlignmentRow } from "./analysis/alignmentTable.js";
 import { curveFigure } from "./analysis/curveFigure.js";
 import { barFigure, type Figure } from "./analysis/figures.js";
 import { MODALITY_LOOKS } from "./analysis/palette.js";
 import { probe, whyNoProbe, type ProbeOptions } from "./analysis/probe.js";
-import type { ProbeResult } from "./analysis/probeTable.js";
+import { probeTable, type ProbeResult } from "./analysis/probeTable.js";
+import type { Role, Table } from "./analysis/tables.js";
 import { PRIMARY } from "./claims.js";
 import type { NamedEmbeddings } from "./experiment.js";
+import { growthFigure, loadGrowth } from "./growth.js";
 import { assertCeilingSaysSo } from "./judge.js";
+import { METHOD_NAMES, METHODS } from "./presets.js";
+import type { ExperimentRun } from "./run.js";
 import { InputError, PRETRAIN_MODALITIES, type Modality, type OnProgress } from "./types.js";
 
 /** Baselines of every kind and each method as it is judged: what measures that take seconds an encoder are taken of. */
@@ -45,6 +49,63 @@ export function probesOf(
     options.onProgress?.({ label: "probes", done: i + 1, total: embeddings.length, note: name });
     return { name, role, variant, report };
   });
+}
+
+/** What a run is measured by beside its judgement, for its tables, figures and results. */
+export interface Measured {
+  readonly alignment: readonly AlignmentRow[];
+  readonly probes: readonly ProbeResult[];
+  readonly tables: readonly Table[];
+  readonly figures: readonly Figure[];
+}
+
+/** Alignment, probes of MRI and growth of a finished run; what its data cannot be asked is left out. */
+export function measureRun(
+  { data, seed, folder, embeddings }: Pick<ExperimentRun, "data" | "seed" | "folder" | "embeddings">,
+  labels: { readonly label: string; readonly crossModalLabel: string },
+  bootstrapRounds: number,
+  onProgress?: OnProgress,
+): Measured {
+  const about = { dataSet: data.name, seed };
+  const shown = contestants(embeddings);
+  const alignment = alignmentOf(shown, { label: labels.crossModalLabel, seed, bootstrapRounds, onProgress });
+  const probes = probesOf(shown, { label: labels.label, seed, bootstrapRounds, onProgress });
+  const told = { data: data.name, seed };
+  const nulls = { ...told, label: labels.crossModalLabel };
+  const growth = loadGrowth(folder, embeddings);
+  const grown = METHODS.filter((method) => growth.filter((point) => point.method === method).length > 1);
+  const paired = alignment.some(({ measure }) => measure === "debiased CKA");
+  return {
+    alignment,
+    probes,
+    tables: [
+      ...(alignment.length > 0 ? [alignmentTable(alignment, nulls), nullTable(alignment, nulls)] : []),
+      ...(probes.length > 0 ? [probeTable(probes, told)] : []),
+    ],
+    figures: [
+      ...(paired ? [alignmentFigure(alignment, "debiased CKA", about)] : []),
+      ...grown.map((method) => {
+        const options = { ...about, ...labels, rounds: bootstrapRounds };
+        return growthFigure(growth, method, twinOf(embeddings, PRIMARY[METHOD_NAMES[method]]), options);
+      }),
+      ...(probes.length > 0 ? [fewShotFigure(likeForLike(probes), about)] : []),
+    ],
+  };
+}
+
+/** The untrained encoder with the pooling and whitening of a trained one: `MAE, mean` meets `untrained, mean`. */
+export function twinOf<T extends { readonly name: string }>(all: readonly T[], trained: string): T {
+  const name = trained.replace(/^[^,]+/, "untrained");
+  const twin = all.find((one) => one.name === name);
+  if (!twin) throw new InputError(`expected ${name} beside ${trained}, found ${all.map((one) => one.name).join("; ")}`);
+  return twin;
+}
+
+/** Raw pixels, each method as it is judged with its untrained twin, and ceilings: few enough for one plot. */
+export function likeForLike<T extends { readonly name: string; readonly role: Role }>(all: readonly T[]): T[] {
+  const primary = Object.values(PRIMARY);
+  const wanted = new Set(["raw pixels", ...primary, ...primary.map((name) => twinOf(all, name).name)]);
+  return all.filter(({ name, role }) => wanted.has(name) || role === "ceiling");
 }
 
 interface About {

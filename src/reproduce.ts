@@ -10,13 +10,15 @@ import { saveGallery } from "./analysis/gallery.js";
 import { COLUMN_WIDTHS, savePrint, type Column } from "./analysis/printFigure.js";
 import { claimsOf, type Claim } from "./claims.js";
 import { publicRoot } from "./datasets/publicSets.js";
+import { fileStem } from "./experiment.js";
 import { writeAtomic } from "./files.js";
 import { judge, type Answer, type Judgement, type PooledRow, type ResultRow, type Unasked } from "./judge.js";
 import { runNotebook } from "./notebookRunner.js";
 import { METHODS, presetOf } from "./presets.js";
 import type { Protocol } from "./retrieval/protocols.js";
 import { METHOD_NAMES, runExperiment, type ExperimentRun, type RunOptions } from "./run.js";
-import { storyFigures, storyGalleries } from "./story.js";
+import { measureRun, type Measured } from "./measures.js";
+import { mapPage, pictureReader, storyFigures, storyGalleries, storyMaps } from "./story.js";
 import { MODALITIES, type Modality, type OnProgress, type Split } from "./types.js";
 
 export interface ReproduceOptions extends RunOptions {
@@ -68,6 +70,9 @@ export interface Results {
   readonly comparisons: Readonly<
     Record<"perModality" | "pooled" | "crossModal" | "pairs" | "mri", readonly Comparison[]>
   >;
+  /** Measures of alignment with their nulls, and probes of MRI; empty where the data cannot be asked. */
+  readonly alignment: Measured["alignment"];
+  readonly probes: Measured["probes"];
   readonly unasked: readonly Unasked[];
   /** Rows that could not be made here, and why. */
   readonly missing: readonly string[];
@@ -112,10 +117,14 @@ export async function reproduce(options: ReproduceOptions): Promise<Reproduction
     rounds: preset.bootstrapRounds,
     traps: run.data.entry.traps,
   });
-  const tableFiles = writeTables(judgement, join(out, "tables"));
-  const figures = await drawFigures(run, judgement, labels.crossModalLabel, out, onProgress);
+  const measured = measureRun(run, labels, preset.bootstrapRounds, onProgress);
+  const tableFiles = [
+    ...writeTables(judgement, join(out, "tables")),
+    ...saveTables(join(out, "tables"), measured.tables),
+  ];
+  const figures = await drawFigures(run, judgement, { label: labels.crossModalLabel, measured, out, onProgress });
   const write = (notebooks: string[]): Results => {
-    const results = resultsOf(run, judgement, {
+    const results = resultsOf(run, judgement, measured, {
       figures,
       tableFiles,
       notebooks,
@@ -149,11 +158,10 @@ export function writeTables(judgement: Judgement, folder: string): string[] {
 async function drawFigures(
   run: ExperimentRun,
   judgement: Judgement,
-  label: string,
-  out: string,
-  onProgress?: OnProgress,
+  { label, measured, out, onProgress }: { label: string; measured: Measured; out: string; onProgress?: OnProgress },
 ): Promise<string[]> {
-  const figures = storyFigures(run, judgement, label, onProgress);
+  const maps = storyMaps(run, label, onProgress);
+  const figures = [...storyFigures(run, judgement, maps), ...measured.figures];
   const names: string[] = [];
   for (const [i, figure] of figures.entries()) {
     await saveFigure(figure, join(out, figure.name));
@@ -164,6 +172,12 @@ async function drawFigures(
       names.push(`${name}.svg`, `${name}.pdf`);
     }
     onProgress?.({ label: "figures", done: i + 1, total: figures.length, note: figure.name });
+  }
+  const about = { dataSet: run.data.name, seed: run.seed };
+  for (const map of maps) {
+    const name = join("viewer", `umap-${fileStem(map.name)}.html`);
+    writeAtomic(join(out, name), await mapPage(map, about, { label, read: pictureReader(run.data) }));
+    names.push(name);
   }
   for (const { name, ...gallery } of await storyGalleries(run)) {
     saveGallery(gallery, join(out, name));
@@ -213,6 +227,7 @@ function mean(values: readonly number[]): number {
 function resultsOf(
   run: ExperimentRun,
   judgement: Judgement,
+  measured: Measured,
   files: Pick<Results, "figures" | "tableFiles" | "notebooks" | "seconds">,
 ): Results {
   const preset = presetOf(run.preset);
@@ -269,6 +284,8 @@ function resultsOf(
       ...{ perModality: perModality.comparisons, pooled: pooled.comparisons, crossModal: crossModal.comparisons },
       ...{ pairs: pairs.comparisons, mri: mri.comparisons },
     },
+    alignment: measured.alignment,
+    probes: measured.probes,
     unasked,
     missing: run.missing,
     claims: claimsOf(judgement),

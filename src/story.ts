@@ -4,12 +4,18 @@ import {
   heatmapFigure,
   lossFigure,
   recallFigure,
+  MAP_WARNING,
+  trustSentence,
   umapFigure,
+  umapRunsFigure,
   type Figure,
   type LossCurve,
   type LossLevel,
+  type MapPoint,
 } from "./analysis/figures.js";
 import { drawGallery, galleryRows, type Gallery } from "./analysis/gallery.js";
+import { mapViewer, nearestRows, thumbnailSheet } from "./analysis/mapViewer.js";
+import { trustworthiness } from "./analysis/trustworthiness.js";
 import { umap2d } from "./analysis/umap.js";
 import { PRIMARY } from "./claims.js";
 import { NATURAL } from "./encoder/natural.js";
@@ -80,26 +86,81 @@ function spread(set: EmbeddingSet, limit: number, random: Random): EmbeddingSet 
   );
 }
 
-/** One UMAP of all modalities, coloured twice: by modality and by the label that modalities share. */
-export function crossModalMaps(
+const MAP_NEIGHBOURS = 15;
+
+/** The same rows of an encoder as maps from several seeds, and how far each can be trusted. */
+export interface EmbeddingMap {
+  readonly name: string;
+  readonly shown: EmbeddingSet;
+  /** One list of points a seed. */
+  readonly runs: readonly (readonly MapPoint[])[];
+  readonly trust: { readonly neighbours: number; readonly values: readonly number[] };
+}
+
+/** UMAPs of at most `points` rows from several seeds, with their trustworthiness. */
+export function embeddingMap(
   { name, set }: NamedEmbeddings,
-  { about, label, points, onProgress }: { about: About; label: string; points: number; onProgress?: OnProgress },
-): Figure[] {
+  options: {
+    readonly about: About;
+    readonly label: string;
+    readonly points: number;
+    readonly seeds?: number;
+    readonly onProgress?: OnProgress;
+  },
+): EmbeddingMap {
+  const { about, label, points, seeds = 3, onProgress } = options;
   const random = new Random(about.seed).fork(`umap ${name}`);
   const shown = spread(set, points, random.fork("points"));
-  const places = umap2d(shown.vectors, shown.n, shown.d, { neighbours: 15, epochs: 200, random, onProgress });
-  const dots = Array.from({ length: shown.n }, (_, i) => ({
-    x: places[2 * i],
-    y: places[2 * i + 1],
-    modality: shown.modalities[i],
-    region: shown.labels[label]?.[i],
-  }));
+  const neighbours = Math.min(MAP_NEIGHBOURS, Math.ceil(shown.n / 2) - 1);
+  const chances = [random, ...Array.from({ length: seeds - 1 }, (_, i) => random.fork(`seed ${i + 2}`))];
+  const maps = chances.map((chance) => {
+    return umap2d(shown.vectors, shown.n, shown.d, { neighbours: MAP_NEIGHBOURS, random: chance, onProgress });
+  });
+  const runs = maps.map((places) =>
+    Array.from({ length: shown.n }, (_, i) => ({
+      x: places[2 * i],
+      y: places[2 * i + 1],
+      modality: shown.modalities[i],
+      region: shown.labels[label]?.[i],
+    })),
+  );
+  return {
+    name,
+    shown,
+    runs,
+    trust: { neighbours, values: maps.map((map) => trustworthiness(shown, map, neighbours)) },
+  };
+}
+
+/** The first map coloured by modality and by the label that modalities share, and all of them side by side. */
+export function mapFigures({ name, runs, trust }: EmbeddingMap, about: About): Figure[] {
   const stem = `umap-${fileStem(name)}`;
-  const options = { ...about, encoder: name };
+  const options = { ...about, encoder: name, trust };
   return [
-    umapFigure(dots, { ...options, colourBy: "modality", name: `${stem}-by-modality` }),
-    umapFigure(dots, { ...options, colourBy: "region", name: `${stem}-by-region` }),
+    umapFigure(runs[0], { ...options, colourBy: "modality", name: `${stem}-by-modality` }),
+    umapFigure(runs[0], { ...options, colourBy: "region", name: `${stem}-by-region` }),
+    umapRunsFigure(runs, { ...options, name: `${stem}-runs` }),
   ];
+}
+
+/**
+ * The first map as a page of its own in which a point shows its picture (`mapViewer`).
+ *
+ * @param read a row's picture by its id, such as `pictureReader` gives
+ */
+export async function mapPage(
+  { name, shown, runs, trust }: EmbeddingMap,
+  about: About,
+  { label, read }: { readonly label: string; readonly read: (id: string) => Promise<Decoded> },
+): Promise<string> {
+  const sheet = await thumbnailSheet(shown.ids.map((id) => () => read(id)));
+  return mapViewer(runs[0], sheet, {
+    ...about,
+    encoder: name,
+    label,
+    caption: `UMAP (cosine); ${trustSentence(trust)}. ${MAP_WARNING}.`,
+    neighbours: nearestRows(shown, 5),
+  });
 }
 
 /** Loss terms against step; SimDINO's with the two ends that its expansion can reach. */
@@ -124,13 +185,18 @@ function expansionLevels(preset: Preset["simdino"]): LossLevel[] {
   ];
 }
 
+/** A map of each method as it is judged. */
+export function storyMaps(run: ExperimentRun, label: string, onProgress?: OnProgress): EmbeddingMap[] {
+  const about = { dataSet: run.data.name, seed: run.seed };
+  const points = presetOf(run.preset).umapPoints;
+  return Object.values(PRIMARY).map((encoder) => {
+    const named = run.embeddings.find(({ name }) => name === encoder)!;
+    return embeddingMap(named, { about, label, points, onProgress });
+  });
+}
+
 /** All figures of a run, in the order of the story. */
-export function storyFigures(
-  run: ExperimentRun,
-  judgement: Judgement,
-  label: string,
-  onProgress?: OnProgress,
-): Figure[] {
+export function storyFigures(run: ExperimentRun, judgement: Judgement, maps: readonly EmbeddingMap[]): Figure[] {
   const about = { dataSet: run.data.name, seed: run.seed };
   const preset = presetOf(run.preset);
   const figures = [
@@ -140,8 +206,7 @@ export function storyFigures(
   ];
   for (const encoder of Object.values(PRIMARY)) {
     if (judgement.crossModal.rows.length > 0) figures.push(crossModalHeatmap(judgement, encoder, about));
-    const named = run.embeddings.find(({ name }) => name === encoder)!;
-    figures.push(...crossModalMaps(named, { about, label, points: preset.umapPoints, onProgress }));
+    figures.push(...maps.filter(({ name }) => name === encoder).flatMap((map) => mapFigures(map, about)));
   }
   if (judgement.mri.rows.some((row) => row.to === UNSEEN_MODALITY)) figures.push(mriTransfer(judgement.mri, about));
   return figures;

@@ -15,6 +15,18 @@ export interface MapOptions extends Source {
   readonly encoder: string;
   readonly name?: string;
   readonly title?: string;
+  /** Trustworthiness of this map and of others from other seeds, at `neighbours`: said in the caption. */
+  readonly trust?: { readonly neighbours: number; readonly values: readonly number[] };
+}
+
+/** What every caption of a map says, because maps convince more than they should. */
+export const MAP_WARNING = "UMAP can draw clusters where there are none, and distances between clusters mean little";
+
+/** "trustworthiness at 15 neighbours 0.95 (3 seeds: 0.94 to 0.95; a random map: 0.5)". */
+export function trustSentence({ neighbours, values }: NonNullable<MapOptions["trust"]>): string {
+  const [least, most] = [Math.min(...values), Math.max(...values)].map((value) => value.toFixed(2));
+  const seeds = values.length > 1 ? `${values.length} seeds: ${least} to ${most}; ` : "";
+  return `trustworthiness at ${neighbours} neighbours ${values[0].toFixed(2)} (${seeds}a random map: 0.5)`;
 }
 
 /** Points of a UMAP, both axes at the same scale. The marker always tells the modality; the colour tells what is asked. */
@@ -33,7 +45,9 @@ export function umapFigure(points: readonly MapPoint[], options: MapOptions): Fi
     title,
     caption:
       `UMAP (cosine) of ${count(points.length)} embeddings by ${encoder}; ${dataSet}, seed ${seed}; ` +
-      `colour: ${colourBy}; marker: modality. Axes have no unit.`,
+      `colour: ${colourBy}; marker: modality. ` +
+      (options.trust ? `Its ${trustSentence(options.trust)}. ` : "") +
+      `${MAP_WARNING}. Axes have no unit.`,
     size: { width: 560, height: Math.max(430, 84 + 22 * keys) }, // the legend must fit
     data,
     layout: baseLayout(title, {
@@ -49,6 +63,52 @@ export function umapFigure(points: readonly MapPoint[], options: MapOptions): Fi
       }),
     }),
     numbers: rounded.map(({ x, y, modality, region }) => ({ x, y, modality, region: region ?? null })),
+    dataSet,
+    seed,
+  };
+}
+
+/** The same points from several seeds side by side, coloured by modality: what changes between them is chance. */
+export function umapRunsFigure(
+  runs: readonly (readonly MapPoint[])[],
+  options: Omit<MapOptions, "colourBy"> & Required<Pick<MapOptions, "trust">>,
+): Figure {
+  runs.forEach((points) => assertFinite("map", points));
+  const { encoder, dataSet, seed, trust, name = "umap-runs" } = options;
+  const { title = `UMAP of ${encoder} embeddings, ${runs.length} seeds` } = options;
+  const modalities = modalitiesInOrder(runs[0].map((point) => point.modality));
+  const number = (i: number) => (i === 0 ? "" : String(i + 1));
+  const data = runs.flatMap((points, i) =>
+    tracesByModality(points, modalities).map((trace) => {
+      const marker = { ...(trace.marker as object), size: 4 };
+      return { ...trace, marker, xaxis: `x${number(i)}`, yaxis: `y${number(i)}`, showlegend: i === 0 };
+    }),
+  );
+  const bare = { showticklabels: false, ticks: "", mirror: true, showgrid: false };
+  const axes = Object.fromEntries(
+    runs.flatMap((_, i) => [
+      [`xaxis${number(i)}`, axis(`seed ${i + 1}: ${trust.values[i].toFixed(3)}`, { ...bare, anchor: `y${number(i)}` })],
+      [`yaxis${number(i)}`, axis("", { ...bare, scaleanchor: `x${number(i)}`, anchor: `x${number(i)}` })],
+    ]),
+  );
+  return {
+    name,
+    title,
+    caption:
+      `UMAP (cosine) of the same ${count(runs[0].length)} embeddings by ${encoder} from ${runs.length} seeds; ${dataSet}, seed ` +
+      `${seed}; below each its trustworthiness at ${trust.neighbours} neighbours (a random map: 0.5). ${MAP_WARNING}: what changes ` +
+      "between the panels is chance. Axes have no unit.",
+    size: { width: 640, height: 300 },
+    data,
+    layout: baseLayout(title, {
+      ...axes,
+      grid: { rows: 1, columns: runs.length, pattern: "independent", xgap: 0.06 },
+      margin: { l: 16, r: 16, t: 76, b: 44 },
+      legend: { orientation: "h", x: 0, xanchor: "left", y: 1.03, yanchor: "bottom", font: { size: 13 } },
+    }),
+    numbers: runs.flatMap((points, run) =>
+      points.map(({ x, y, modality }) => ({ run, x: Number(x.toFixed(3)), y: Number(y.toFixed(3)), modality })),
+    ),
     dataSet,
     seed,
   };
