@@ -86,6 +86,32 @@ export function takeRows(set: EmbeddingSet, rows: readonly number[]): EmbeddingS
   };
 }
 
+/** The rows of several sets of one encoder, one set after the other; the notes are those of the first. */
+export function stackSets(sets: readonly EmbeddingSet[]): EmbeddingSet {
+  const filled = sets.filter(({ n }) => n > 0);
+  if (filled.length < 2) return filled[0] ?? sets[0];
+  const [{ d, meta }] = filled;
+  const n = filled.reduce((sum, set) => sum + set.n, 0);
+  const vectors = new Float32Array(n * d);
+  let at = 0;
+  for (const set of filled) {
+    if (set.d !== d) throw new InputError(`embeddings: vectors of ${set.d} numbers cannot follow vectors of ${d}`);
+    vectors.set(set.vectors, at);
+    at += set.vectors.length;
+  }
+  const all = <T>(of: (set: EmbeddingSet) => readonly T[]): T[] => filled.flatMap(of);
+  const columns = [...new Set(filled.flatMap(({ labels }) => Object.keys(labels)))].sort();
+  const column = (name: string) => all((set) => set.labels[name] ?? new Array<string>(set.n).fill(""));
+  return {
+    ...{ vectors, n, d, meta },
+    ids: all(({ ids }) => ids),
+    groups: all(({ groups }) => groups),
+    modalities: all(({ modalities }) => modalities),
+    splits: all(({ splits }) => splits),
+    labels: Object.fromEntries(columns.map((name) => [name, column(name)])),
+  };
+}
+
 /** Throws one line naming the first row that holds a NaN or an infinity: such a row has no neighbours. */
 export function assertFinite(set: EmbeddingSet, name: string): void {
   const at = set.vectors.findIndex((value) => !Number.isFinite(value));

@@ -88,6 +88,49 @@ export async function loadData(name: string, options: DataOptions = {}): Promise
   return { ...data, train: [...train, ...unseen], ceiling: true };
 }
 
+/** Bytes of prepared samples in memory: 1,783 pictures of 224 × 224, or 55 volumes of 32 slices of it. */
+const PART_BYTES = 2 ** 30;
+
+/**
+ * The evaluation samples of a data set, a part at a time, gallery first, then queries: sets that are too large for memory are
+ * embedded so, and the train split, which is most of a set, is not read at all.
+ *
+ * @yields at least one part, which may be empty
+ */
+export async function* evaluationParts(
+  name: string,
+  options: DataOptions = {},
+  partBytes: number = PART_BYTES,
+): AsyncGenerator<ExperimentData> {
+  const { onProgress, seed, size, sliceAxis } = options;
+  const listed = loadCatalog(options.catalogFile);
+  const catalog = sliceAxis ? withSliceAxis(listed, name, sliceAxis) : listed;
+  const dataset = await openDataset(name, {
+    catalog,
+    cacheDir: options.cacheDir ?? defaultCacheDir(),
+    seed,
+    onProgress,
+  });
+  const entry = size ? resized(dataset.entry, size) : dataset.entry;
+  const none = { name, entry, dataset, train: [], gallery: [], query: [] };
+  let parts = 0;
+  for (const split of ["gallery", "query"] as const) {
+    const records = dataset.records.filter((record) => record.split === split);
+    for (let from = 0; from < records.length;) {
+      let to = from;
+      for (let bytes = 0; to < records.length && bytes < partBytes; to++) {
+        bytes += 12 * sizeOf(entry.preprocessing.size[records[to].kind]);
+      }
+      const part = { ...dataset, records: records.slice(from, to), skipped: parts === 0 ? dataset.skipped : [] };
+      const { samples, skipped } = await prepareAll(part, entry.preprocessing, { onProgress });
+      parts++;
+      yield { ...none, [split]: samples, skipped };
+      from = to;
+    }
+  }
+  if (parts === 0) yield { ...none, skipped: dataset.skipped };
+}
+
 /** MRI of the training side of a split, which nothing but a ceiling may see. */
 async function trainingMri(name: string, options: OpenOptions, preprocessing: Preprocessing): Promise<Sample[]> {
   const dataset = await openDataset(name, { ...options, ceiling: true });

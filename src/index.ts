@@ -9,6 +9,8 @@ export { entryOf, loadCatalog } from "./datasets/catalog.js";
 export type { Catalog, Entry, Preprocessing } from "./datasets/catalog.js";
 export type { DataRecord, Dataset, SkippedFile } from "./datasets/dataset.js";
 export { inspect } from "./datasets/inspect.js";
+export { openManifest } from "./datasets/manifest.js";
+export { mixture, strataOf } from "./datasets/mixture.js";
 export { openDataset } from "./datasets/open.js";
 export { readFile } from "./datasets/read.js";
 
@@ -126,6 +128,7 @@ export { judge } from "./judge.js";
 export { alignmentFigure, alignmentOf, contestants, fewShotFigure, likeForLike, probesOf, twinOf } from "./measures.js";
 export { EXPERIMENTS, encoderOf, objectiveOf, presetOf } from "./presets.js";
 export { reproduce } from "./reproduce.js";
+export { openStream, pretrainStream } from "./streamed.js";
 export { hasRun, notebookSettings, openOrRun, runExperiment, runFolder } from "./run.js";
 export {
   crossModalHeatmap,

@@ -40,7 +40,8 @@ export interface StreamSourceOptions extends DataOptions {
 
 /** Whether a run on it reads files on the way: a recipe, or a public set of the catalogue. */
 export function isStreamed(data: string, catalog: Catalog): boolean {
-  return /\.ya?ml$/i.test(data) || Object.hasOwn(catalog.public, data);
+  // A MedMNIST set has no rules for files: it is one file.
+  return /\.ya?ml$/i.test(data) || (Object.hasOwn(catalog.public, data) && catalog.public[data].records !== undefined);
 }
 
 /**

@@ -1,5 +1,5 @@
 /** Public sets on this machine as data sets: their labels, patients and splits. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
@@ -8,6 +8,11 @@ import type { DataRecord } from "../src/datasets/dataset.js";
 import { openDataset } from "../src/datasets/open.js";
 import { splitPublic, type SplitRow } from "../src/datasets/publicSplit.js";
 import { retrievalLabelOf } from "../src/datasets/publicSets.js";
+import { stackSets } from "../src/embeddings.js";
+import { startEngine } from "../src/engine/engine.js";
+import { embedEvaluation, evaluationParts, loadData, untrainedEncoder } from "../src/experiment.js";
+import { writeNpz } from "../src/npz.js";
+import { presetOf } from "../src/presets.js";
 import { prepareAll } from "../src/transforms/prepare.js";
 import { Random } from "../src/random.js";
 import { InputError, type Split } from "../src/types.js";
@@ -104,6 +109,45 @@ test("a set that is not here says in one line how to get it, by fetch or by a pe
     `${join(data, "kvasir-v2")}: no such folder; m3ret fetch kvasir-v2 brings it (M3RET_PUBLIC names the folder of all public sets)`,
   );
   expect(await said("mura")).toMatch(/^[^\n]*access is agreement[^\n]*ask for access on the home page[^\n]*$/);
+});
+
+test("a MedMNIST set opens by its name from its npz file, with the splits that are in it", async () => {
+  mkdirSync(join(data, "medmnist-pneumoniamnist"));
+  const images = (n: number) => ({ shape: [n, 28, 28], data: new Uint8Array(n * 784).map((_, i) => i % 251) });
+  const labels = (n: number) => ({ shape: [n, 1], data: new Uint8Array(n).map((_, i) => i % 2) });
+  const counts = { train: 6, val: 3, test: 2 };
+  const arrays = Object.entries(counts).flatMap(([part, n]) => [
+    [`${part}_images`, images(n)],
+    [`${part}_labels`, labels(n)],
+  ]);
+  writeNpz(join(data, "medmnist-pneumoniamnist", "pneumoniamnist.npz"), Object.fromEntries(arrays));
+  const { records, entry } = await open("medmnist-pneumoniamnist");
+  expect(records.map(({ split }) => split).join()).toBe(
+    [...Array<string>(6).fill("train"), ...Array<string>(3).fill("gallery"), "query", "query"].join(),
+  );
+  expect(records[1].labels[entry.retrievalLabel]).toBe("pneumonia");
+});
+
+test("a set is embedded part by part to the same rows as in one piece, without reading what is trained on", async () => {
+  const size = { image: [1, 16, 16], video: [4, 16, 16], volume: [4, 16, 16] } as const;
+  const options = { cacheDir: data, size, catalogFile: catalog.file };
+  const encoder = untrainedEncoder(presetOf("smoke"), 7);
+  const engine = await startEngine("eager");
+  const whole = (await embedEvaluation("u", "untrained", encoder, await loadData("busi", options), { engine })).find(
+    ({ pooling, variant }) => pooling === "mean" && variant === "plain",
+  )!.set;
+  const sets = [];
+  for await (const part of evaluationParts("busi", options, 3 * 12 * 256)) {
+    expect(part.train).toEqual([]);
+    expect(part.gallery.length + part.query.length).toBeLessThanOrEqual(3);
+    const [, both] = await embedEvaluation("u", "untrained", encoder, part, { engine });
+    sets.push(both.set);
+  }
+  expect(sets.length).toBe(4);
+  const { vectors, ...rest } = stackSets(sets);
+  const { vectors: expected, ...notes } = whole;
+  expect(rest).toEqual(notes);
+  vectors.forEach((x, i) => expect(Math.abs(x - expected[i])).toBeLessThan(1e-4));
 });
 
 test("whom the publisher has on two sides is never trained on", () => {

@@ -3,11 +3,19 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Option, type Command } from "commander";
 import { loadCatalog } from "../datasets/catalog.js";
-import { saveEmbeddings, type EmbeddingSet } from "../embeddings.js";
+import type { SkippedFile } from "../datasets/dataset.js";
+import { saveEmbeddings, stackSets, type EmbeddingSet } from "../embeddings.js";
 import { loadEncoder } from "../encoder/checkpoint.js";
 import { POOLINGS, usualPooling, type Pooling } from "../encoder/vit.js";
 import type { EngineName } from "../engine/engine.js";
-import { embedEvaluation, embedPixels, loadData, pretrainMethod, untrainedEncoder } from "../experiment.js";
+import {
+  embedEvaluation,
+  embedPixels,
+  evaluationParts,
+  loadData,
+  pretrainMethod,
+  untrainedEncoder,
+} from "../experiment.js";
 import { defaultCacheDir, sizesOf, type DataOptions } from "../experiment.js";
 import { embedWithOnnx, namesOnnx } from "../external.js";
 import { METHODS, presetOf, type Preset } from "../presets.js";
@@ -259,17 +267,27 @@ async function embedOurs(options: EmbedOptions, preset: Preset): Promise<Embeddi
   const seed = options.seed ?? Number(splitSeed ?? trained ?? 7);
   // An encoder that was trained on files of several sets is asked at the size that it was trained at.
   const size = sizesOf(options.size) ?? (trainedAt as DataOptions["size"]);
-  return withProgress(async (onProgress) => {
-    const data = await loadData(options.data ?? preset.data, { catalogFile, cacheDir, seed, size, onProgress });
-    if (from === "pixels") return embedPixels(data)[0].set;
-    const encoder = loaded?.encoder ?? untrainedEncoder(preset, seed);
-    const engine = await chooseEngine(options.engine);
-    const method = String(loaded?.provenance.method ?? "untrained");
-    const pooling = options.pooling ?? usualPooling(loaded?.provenance ?? {});
-    const role = encoder.ceiling ? "ceiling" : loaded ? "trained" : "untrained";
-    const both = await embedEvaluation(method, role, encoder, data, { engine, onProgress });
-    return both.find((one) => one.pooling === pooling && one.variant === "plain")!.set;
+  const method = String(loaded?.provenance.method ?? "untrained");
+  const pooling = options.pooling ?? usualPooling(loaded?.provenance ?? {});
+  const encoder = loaded?.encoder ?? untrainedEncoder(preset, seed);
+  const role = encoder.ceiling ? "ceiling" : loaded ? "trained" : "untrained";
+  const engine = from === "pixels" ? undefined : await chooseEngine(options.engine); // before the data, which may take minutes
+  const sets: EmbeddingSet[] = [];
+  const skipped: SkippedFile[] = [];
+  await withProgress(async (onProgress) => {
+    const name = options.data ?? preset.data;
+    for await (const part of evaluationParts(name, { catalogFile, cacheDir, seed, size, onProgress })) {
+      skipped.push(...part.skipped);
+      if (from === "pixels") sets.push(embedPixels(part)[0].set);
+      else {
+        const both = await embedEvaluation(method, role, encoder, part, { engine, onProgress });
+        sets.push(both.find((one) => one.pooling === pooling && one.variant === "plain")!.set);
+      }
+    }
   });
+  if (skipped.length > 0)
+    process.stderr.write(`${skipped.length} files were passed over; the first: ${skipped[0].reason}\n`);
+  return stackSets(sets);
 }
 
 /** Vectors of an encoder in an ONNX file. */
