@@ -80,7 +80,7 @@ def main():
         if command["do"] == "machine":
             answer = {"peer": versions()}
         elif command["do"] == "make":
-            if command["core"] is not None:
+            if command.get("core") is not None:
                 os.sched_setaffinity(0, {command["core"]})
             read, files = READERS[command["reader"]], []
             for path in command["files"]:

@@ -291,7 +291,14 @@ function writeFrame(
 
 /** Every `step`-th value, its unused upper bits cleared or filled with the sign. */
 function copy(values: Samples, from: number, step: number, to: Float32Array, unused: number, signed: boolean): void {
-  if (unused === 0) for (let i = 0, at = from; i < to.length; i++, at += step) to[i] = values[at];
+  if (unused === 0 && step === 1) to.set(values.subarray(from, from + to.length));
+  else if (unused === 0 && values instanceof Uint8Array) copyBytes(values, from, step, to);
+  else if (unused === 0) for (let i = 0, at = from; i < to.length; i++, at += step) to[i] = values[at];
   else if (signed) for (let i = 0, at = from; i < to.length; i++, at += step) to[i] = (values[at] << unused) >> unused;
   else for (let i = 0, at = from; i < to.length; i++, at += step) to[i] = (values[at] << unused) >>> unused;
+}
+
+/** The same for bytes: a loop over one type of array is compiled as such. */
+function copyBytes(values: Uint8Array, from: number, step: number, to: Float32Array): void {
+  for (let i = 0, at = from; i < to.length; i++, at += step) to[i] = values[at];
 }

@@ -41,22 +41,26 @@ export function writeGrey(
   const slope = units.slopes[frame];
   const intercept = units.intercepts[frame];
   const n = to.length;
+  // What float32 holds exactly is turned into floats by the engine's own copy first: a loop over every type of array that there
+  // is runs ten times slower than one over floats.
+  const exact = values.BYTES_PER_ELEMENT <= 2 || values instanceof Float32Array;
+  if (exact) to.set(values.subarray(from, from + n));
+  const raw = exact ? to : values.subarray(from, from + n);
   if (units.table !== null) {
     const { first, entries } = units.table;
     const last = entries.length - 1;
     for (let i = 0; i < n; i++) {
-      const raw = values[from + i];
-      const value = unused === 0 ? raw : signed ? (raw << unused) >> unused : (raw << unused) >>> unused;
+      const value = unused === 0 ? raw[i] : signed ? (raw[i] << unused) >> unused : (raw[i] << unused) >>> unused;
       to[i] = entries[Math.min(last, Math.max(0, value - first))];
     }
   } else if (unused === 0 && slope === 1 && intercept === 0) {
-    to.set(values.subarray(from, from + n));
+    if (!exact) to.set(raw);
   } else if (unused === 0) {
-    for (let i = 0; i < n; i++) to[i] = values[from + i] * slope + intercept;
+    for (let i = 0; i < n; i++) to[i] = raw[i] * slope + intercept;
   } else if (signed) {
-    for (let i = 0; i < n; i++) to[i] = ((values[from + i] << unused) >> unused) * slope + intercept;
+    for (let i = 0; i < n; i++) to[i] = ((raw[i] << unused) >> unused) * slope + intercept;
   } else {
-    for (let i = 0; i < n; i++) to[i] = ((values[from + i] << unused) >>> unused) * slope + intercept;
+    for (let i = 0; i < n; i++) to[i] = ((raw[i] << unused) >>> unused) * slope + intercept;
   }
 }
 
