@@ -140,3 +140,22 @@ export {
   pictureReader,
   recallByModality,
 } from "./story.js";
+
+// sweeps: many points of one experiment
+export { fitPowerLaw, powerLawWords } from "./analysis/powerLaw.js";
+export { effectsFigure, scalingFigure } from "./analysis/sweepFigures.js";
+export { findRuns, runsPlot, summariseRun } from "./runs.js";
+export { collect, collectedCsv, collectedMarkdown, effectWords, mainEffects } from "./sweeps/collect.js";
+export { runPoint } from "./sweeps/point.js";
+export {
+  absentSweep,
+  effectsFigureOf,
+  effectsFrame,
+  effectsWords,
+  provenance,
+  readCollected,
+  scalingFigureOf,
+  scalingSeries,
+} from "./sweeps/read.js";
+export { loadSweep, parseSweep } from "./sweeps/sweepFile.js";
+export { describeAll, resolveVariant } from "./sweeps/variant.js";

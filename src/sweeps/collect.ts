@@ -171,7 +171,7 @@ export function collect(
     };
   });
 
-  const command = `m3ret sweep ${sweep.file.replace(/^.*?(recipes\/)/, "$1")} --out DIR && m3ret sweep … --collect`;
+  const command = `m3ret sweep ${sweep.file.replace(/^.*?(recipes\/)/, "$1")} --out DIR, and --collect`;
   return {
     ...{ name: sweep.name, title: sweep.title, about: sweep.about, command, preset: sweep.preset },
     data: {
