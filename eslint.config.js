@@ -12,5 +12,15 @@ export default tseslint.config(
       "@typescript-eslint/consistent-type-imports": "error",
     },
   },
-  { files: ["**/*.{js,mjs}"], languageOptions: { globals: { console: "readonly", process: "readonly" } } },
+  {
+    files: ["**/*.{js,mjs}"],
+    languageOptions: {
+      globals: Object.fromEntries(
+        ["console", "process", "fetch", "performance", "setTimeout", "structuredClone"].map((name) => [
+          name,
+          "readonly",
+        ]),
+      ),
+    },
+  },
 );

@@ -15,16 +15,20 @@ export interface Interrupt {
  * Takes SIGINT over until `release`: the first one is only noted, so that work can stop in order and a cell keeps what it
  * has; a second one goes to those who listened before (in a notebook tslab, which gives the cell up; otherwise it ends the
  * process).
+ *
+ * It waits a turn first. tslab runs the synchronous part of a cell with `breakOnSigint`, during which Node puts all listeners
+ * aside; one that is added there is cut off from the signal, and the next interrupt ends the process.
  */
-export function holdInterrupt(): Interrupt {
+export async function holdInterrupt(): Promise<Interrupt> {
+  await null;
   const others = process.listeners("SIGINT") as NodeJS.SignalsListener[];
   let asked = false;
   let held = true;
   const release = () => {
     if (!held) return;
     held = false;
-    process.off("SIGINT", onSignal);
     for (const other of others) process.on("SIGINT", other);
+    process.off("SIGINT", onSignal);
   };
   const onSignal = () => {
     if (!asked) {
@@ -34,8 +38,8 @@ export function holdInterrupt(): Interrupt {
     release();
     process.kill(process.pid, "SIGINT");
   };
+  process.on("SIGINT", onSignal); // before the others go: a signal that nobody listens to ends the process
   for (const other of others) process.off("SIGINT", other);
-  process.on("SIGINT", onSignal);
   return {
     get asked() {
       return asked;
@@ -53,7 +57,7 @@ export function holdInterrupt(): Interrupt {
 export async function* untilInterrupted<T, R>(
   events: AsyncGenerator<T, R, void>,
 ): AsyncGenerator<T, R | undefined, void> {
-  const interrupt = holdInterrupt();
+  const interrupt = await holdInterrupt();
   try {
     for (;;) {
       const next = await events.next();

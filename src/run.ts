@@ -190,7 +190,7 @@ export async function openOrRun(
   options: RunOptions,
 ): Promise<{ embeddings: readonly NamedEmbeddings[]; made: boolean }> {
   if (hasRun(options)) return { embeddings: loadRunEmbeddings(options), made: false };
-  const interrupt = holdInterrupt();
+  const interrupt = await holdInterrupt();
   try {
     const stopped = options.stopped ?? (() => interrupt.asked);
     return { embeddings: (await runExperiment({ ...options, resume: true, stopped })).embeddings, made: true };

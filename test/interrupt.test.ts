@@ -58,7 +58,7 @@ test("leaving early closes the events and gives the signal back", async () => {
 test("a second interrupt goes to those who listened before", async () => {
   let heard = 0;
   listen(() => heard++);
-  const interrupt = holdInterrupt();
+  const interrupt = await holdInterrupt();
   await signal();
   expect([interrupt.asked, heard]).toEqual([true, 0]);
   await signal();
