@@ -38,7 +38,7 @@ export interface Preset {
     readonly effectiveBatch: number;
     /** See `SimdinoOptions`; the authors' where absent: CLS, and nothing hidden. */
     readonly pooling?: Pooling;
-    readonly maskRatio?: number;
+    readonly studentMaskRatio?: number;
     /** See `CodingRateOptions`; those of the published run (0.05 and 64) where absent. */
     readonly epsilon?: number;
     readonly shardRows?: number;
@@ -65,7 +65,7 @@ export const EXPERIMENTS = {
       globalFrom: 0.4,
       effectiveBatch: 512,
       pooling: "mean",
-      maskRatio: 0.5,
+      studentMaskRatio: 0.5,
     },
     ks: [1, 5],
     bootstrapRounds: 200,
@@ -90,7 +90,7 @@ export const EXPERIMENTS = {
       globalFrom: 0.3,
       effectiveBatch: 128,
       pooling: "mean",
-      maskRatio: 0.5,
+      studentMaskRatio: 0.5,
     },
     ks: [1, 5, 10],
     bootstrapRounds: 1000,
@@ -164,7 +164,7 @@ export function objectiveOf(method: Method, preset: Preset, preprocessing: Pick<
     const view = { scale: [cropFrom, 1], depthScale: [0.5, 1], rotate: ROTATE, size } as const;
     return mae({ encoder, view, learningRate, maskRatio });
   }
-  const { learningRate, localViews, momentum, globalFrom, pooling, maskRatio } = preset.simdino;
+  const { learningRate, localViews, momentum, globalFrom, pooling, studentMaskRatio } = preset.simdino;
   const kinds = Object.keys(size) as Kind[];
   const small = Object.fromEntries(kinds.map((kind) => [kind, half(size[kind], preset.patch)])) as Record<Kind, Shape3>;
   return simdino({
@@ -178,7 +178,7 @@ export function objectiveOf(method: Method, preset: Preset, preprocessing: Pick<
       blur: { chance: 0.3, sigma: [0.3, 1.2] },
     },
     pooling,
-    maskRatio,
+    maskRatio: studentMaskRatio,
     learningRate,
     momentum,
   });

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { SLICE_AXES, type SliceAxis } from "../datasets/sliceAxis.js";
 import { PRESETS, type EncoderConfig, type EncoderSize, type PresetName } from "../encoder/config.js";
+import { POOLINGS, type Pooling } from "../encoder/vit.js";
 import type { TrainingSelection } from "../experiment.js";
 import { encoderOf, METHODS, presetOf, type Preset } from "../presets.js";
 import type { MixtureShares } from "../trainers/batches.js";
@@ -36,6 +37,9 @@ export interface Overrides extends CeilingOption {
   readonly globalFrom?: number;
   readonly localViews?: number;
   readonly momentum?: number;
+  /** What SimDINO's head reads, and how much of a view its student does not see: see `SimdinoOptions`. */
+  readonly pooling?: Pooling;
+  readonly studentMaskRatio?: number;
   /** Which training samples, and how batches are drawn from them: see `TrainingSelection`. */
   readonly dataFraction?: number;
   readonly modalities?: readonly Modality[];
@@ -57,7 +61,10 @@ export interface Variant extends Overrides {
 /** What only one method knows. */
 const ONLY: Readonly<Record<Method, readonly (keyof Overrides)[]>> = {
   mae: ["maskRatio", "cropFrom"],
-  simdino: ["epsilon", "shardRows", "effectiveBatch", "globalFrom", "localViews", "momentum"],
+  simdino: [
+    ...(["epsilon", "shardRows", "effectiveBatch", "globalFrom", "localViews", "momentum"] as const),
+    ...(["pooling", "studentMaskRatio"] as const),
+  ],
 };
 
 const whole = z.int().positive();
@@ -83,6 +90,8 @@ export const overridesSchema = z.strictObject({
   globalFrom: share.optional(),
   localViews: z.int().min(0).optional(),
   momentum: z.number().min(0).lt(1).optional(),
+  pooling: z.enum(POOLINGS).optional(),
+  studentMaskRatio: z.number().min(0).lt(1).optional(),
   dataFraction: share.optional(),
   modalities: z.array(z.enum(MODALITIES)).min(1).optional(),
   mixture: z.partialRecord(z.enum(MODALITIES), positive).optional(),
@@ -169,6 +178,7 @@ export function describe(name: string, value: unknown): string {
     const shares = Object.entries(value as MixtureShares).map(([modality, share]) => `${modality} ${share}`);
     return `mixture ${shares.join(" : ")}`;
   }
+  if (name === "pooling") return value === "cls" ? "head on CLS" : "head on the mean token";
   if (name === "bucketing") return value === "shape" ? "modalities mixed in a batch" : "one modality a batch";
   if (name === "ceiling") return CEILING;
   if (name === "sliceAxis") return `${String(value)} slices`;
