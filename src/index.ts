@@ -119,6 +119,7 @@ export { umap2d } from "./analysis/umap.js";
 export { fitWhitening, whiten } from "./analysis/whiten.js";
 
 // the experiment
+export { makeCeilings, storedCeilings } from "./ceiling.js";
 export { embedBaselines } from "./baselines.js";
 export { claimsMarkdown, claimsOf, PRIMARY } from "./claims.js";
 export { embedEvaluation, embedPixels, loadData, pretrainMethod, untrainedEncoder } from "./experiment.js";

@@ -25,6 +25,7 @@ const FRONT = [
   "claims",
   "run",
   "growth",
+  "ceiling",
   "measures",
   "story",
   "streamed",
