@@ -70,6 +70,7 @@ export {
   selectRows,
 } from "./embeddings.js";
 export type { EmbeddingSet } from "./embeddings.js";
+export type { Interval } from "./retrieval/bootstrap.js";
 export { buildIndex } from "./retrieval/hnsw.js";
 export { evaluateQueries, evaluateRetrieval, outcome } from "./retrieval/protocol.js";
 export { protocolId, protocolMarkdown, protocolOf, PROTOCOLS } from "./retrieval/protocols.js";
@@ -160,3 +161,4 @@ export {
 } from "./sweeps/read.js";
 export { loadSweep, parseSweep } from "./sweeps/sweepFile.js";
 export { describeAll, resolveVariant } from "./sweeps/variant.js";
+export type { EmbeddingMap } from "./story.js";
