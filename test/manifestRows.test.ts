@@ -84,7 +84,7 @@ test("a folder without the files or the table of its set is refused in one line"
 });
 
 test("every recipe that comes with the package can be read, and says that its shares are ours", () => {
-  const files = readdirSync(recipes);
+  const files = readdirSync(recipes).filter((name) => name.endsWith(".yaml")); // sweeps are in a folder of their own
   expect(files).toEqual(expect.arrayContaining(["m3ret-like.yaml", "ct-only.yaml", "without-endoscopy.yaml"]));
   for (const file of files) {
     const recipe = loadRecipe(join(recipes, file), catalog);
