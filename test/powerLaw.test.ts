@@ -73,14 +73,15 @@ describe("a power law", () => {
     const trials = 200;
     for (let trial = 0; trial < trials; trial++) {
       const own = new Random(`trial ${trial}`);
-      const points = [30, 60, 120, 240, 480].flatMap((n) =>
+      // As few as a small sweep has: three sizes, two seeds.
+      const points = [30, 120, 480].flatMap((n) =>
         [0, 1].map(() => ({ n, error: 2 * Math.pow(n, -0.3) * Math.exp(own.normal(0, 0.1)) })),
       );
       const { low, high } = fitPowerLaw(points, { random: own, rounds: 200 });
       if (low < 0.3 && 0.3 < high) covered++;
     }
-    expect(covered / trials).toBeGreaterThan(0.87);
-    expect(covered / trials).toBeLessThan(0.99);
+    expect(covered / trials).toBeGreaterThan(0.9);
+    expect(covered / trials).toBeLessThan(0.995);
   });
 
   test.each([

@@ -125,6 +125,42 @@ test("a batch holds one modality, and buckets are drawn in proportion to their s
   expect(makeBuckets(samples, "shape")).toHaveLength(1);
 });
 
+test("shares decide how often a modality is drawn, alone in its batch or beside others of its shape", () => {
+  const samples = [
+    ...Array.from({ length: 30 }, (_, i) => barSample("xray", "image", [1, 8, 8], i)),
+    ...Array.from({ length: 10 }, (_, i) => barSample("ultrasound", "image", [1, 8, 8], i)),
+    ...Array.from({ length: 10 }, (_, i) => barSample("ct", "volume", [4, 8, 8], i)),
+  ];
+  const mixture = { xray: 1, ultrasound: 3 } as const;
+  for (const bucketing of ["modality", "shape"] as const) {
+    const plan = planBatches(samples, { batchSize: 8, bucketing, mixture });
+    const random = new Random(1);
+    const drawn = Array.from({ length: 1000 }, (_, i) => plan.at(random.fork(`step ${i}`)));
+    const all = drawn.flat();
+    expect(Math.abs(all.filter(({ modality }) => modality === "ultrasound").length / all.length - 0.75)).toBeLessThan(
+      0.04,
+    );
+    expect(all.some(({ modality }) => modality === "ct")).toBe(false);
+    const kinds = drawn.map((batch) => new Set(batch.map(({ modality }) => modality)).size);
+    expect(Math.max(...kinds)).toBe(bucketing === "shape" ? 2 : 1);
+    for (const batch of drawn.slice(0, 50)) {
+      const xrays = batch.filter(({ modality }) => modality === "xray").map(({ id }) => id);
+      expect(new Set(xrays).size).toBe(xrays.length); // there are enough of them
+    }
+  }
+  expect(() => planBatches(samples, { batchSize: 8, mixture: { endoscopy: 1 } })).toThrow(/no sample of it/);
+});
+
+test("kinds share a batch where their shapes are one, and an image is never beside a volume", () => {
+  const samples = [
+    ...Array.from({ length: 8 }, (_, i) => barSample("ct", "volume", [4, 8, 8], i)),
+    ...Array.from({ length: 8 }, (_, i) => barSample("endoscopy", "video", [4, 8, 8], i)),
+    ...Array.from({ length: 8 }, (_, i) => barSample("xray", "image", [1, 8, 8], i)),
+  ];
+  const buckets = makeBuckets(samples, "shape").map(({ samples }) => new Set(samples.map(({ kind }) => kind)));
+  expect(buckets).toEqual([new Set(["image"]), new Set(["volume", "video"])]);
+});
+
 test("a batch repeats a sample only when its bucket is too small", () => {
   const plan = planBatches(barSamples(16), { batchSize: 8 });
   expect(new Set(plan.at(new Random(1)).map(({ id }) => id)).size).toBe(8);

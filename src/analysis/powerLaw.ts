@@ -3,6 +3,7 @@ import { levenbergMarquardt } from "ml-levenberg-marquardt";
 import type { Random } from "../random.js";
 import { quantile } from "../retrieval/bootstrap.js";
 import { InputError } from "../types.js";
+import { student975 } from "./overSeeds.js";
 
 /** One measurement: a size (patients, parameters), and the error at it, such as 1 − Recall@1. Both above 0. */
 export interface ScalingPoint {
@@ -15,7 +16,6 @@ export interface PowerLawOptions {
   readonly offset?: boolean;
   readonly random: Random;
   readonly rounds?: number;
-  readonly level?: number;
 }
 
 export interface PowerLaw {
@@ -23,7 +23,7 @@ export interface PowerLaw {
   readonly b: number;
   /** 0 where there is no floor. */
   readonly c: number;
-  /** Of b. */
+  /** Of b, at 95 %. */
   readonly low: number;
   readonly high: number;
   /** Whether the interval of b leaves out 0: "falls" for b > 0, "rises" for b < 0, otherwise "no trend". */
@@ -92,7 +92,8 @@ function curved(points: readonly ScalingPoint[]): Curve {
 /**
  * Fits error = a n^−b (+ c) by least squares in the logarithm of the error (Hestness et al. 2017, arXiv 1712.00409, for the
  * form), with a residual bootstrap: each round adds to the fitted logarithms residuals drawn with replacement, inflated by
- * √(m / (m − p)) for m points and p parameters, and fits again. Intervals are percentiles of the rounds.
+ * √(m / (m − p)) for m points and p parameters, and fits again. Intervals are percentiles of the rounds, their distance from
+ * the fit widened by t(0.975, m − p) / 1.96, because few residuals know little of their own spread: 1.4 times for 6 points.
  *
  * Points at one size with other seeds are points of their own. An interval of b that has 0 in it is no trend, whatever the
  * line looks like. Errors 0.8, 0.4, 0.2 at n = 1, 2, 4 give a = 0.8, b = 1.
@@ -100,7 +101,7 @@ function curved(points: readonly ScalingPoint[]): Curve {
  * @throws InputError for fewer sizes than parameters, fewer points than one more than parameters, or what has no logarithm
  */
 export function fitPowerLaw(points: readonly ScalingPoint[], options: PowerLawOptions): PowerLaw {
-  const { offset = false, random, rounds = 1000, level = 0.95 } = options;
+  const { offset = false, random, rounds = 1000 } = options;
   const parameters = offset ? 3 : 2;
   const wrong = points.find(({ n, error }) => !(n > 0 && error > 0 && Number.isFinite(n + error)));
   if (wrong) throw new InputError(`power law: expected sizes and errors above 0, got ${wrong.error} at ${wrong.n}`);
@@ -124,18 +125,29 @@ export function fitPowerLaw(points: readonly ScalingPoint[], options: PowerLawOp
   const resampled = Array.from({ length: rounds }, () =>
     fit(points.map(({ n }, i) => ({ n, error: Math.exp(fitted[i] + draws.pick(residuals)) }))),
   );
-  const ends = (values: readonly number[]) => {
+  const widen = student975(points.length - parameters) / 1.96;
+  const ends = (centre: number, values: readonly number[]) => {
     const sorted = Float64Array.from(values).sort();
-    return { low: quantile(sorted, (1 - level) / 2), high: quantile(sorted, (1 + level) / 2) };
+    const [low, high] = [0.025, 0.975].map((q) => centre + widen * (quantile(sorted, q) - centre));
+    return { low, high };
   };
-  const { low, high } = ends(resampled.map(({ b }) => b));
+  const { low, high } = ends(
+    best.b,
+    resampled.map(({ b }) => b),
+  );
   return {
     ...best,
     ...{ low, high, points: points.length, rounds },
     trend: low > 0 ? "falls" : high < 0 ? "rises" : "no trend",
     r2: all > 0 ? 1 - left / all : 0,
     at: (n) => value(best, n),
-    band: (n) => ends(resampled.map((curve) => value(curve, n))),
+    band: (n) => {
+      const logarithms = ends(
+        Math.log(value(best, n)),
+        resampled.map((curve) => Math.log(value(curve, n))),
+      );
+      return { low: Math.exp(logarithms.low), high: Math.exp(logarithms.high) };
+    },
   };
 }
 

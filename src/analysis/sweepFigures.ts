@@ -46,11 +46,12 @@ function pale(colour: string): string {
   return `rgba(${r},${g},${b},0.16)`;
 }
 
-/** Ticks at round numbers of a logarithmic axis that spans little: the sizes themselves, and 1-2-5 steps of an error. */
+/** Ticks of a logarithmic axis: round numbers, or, where fewer than three fall into the range, five evenly spaced ones. */
 function errorTicks(low: number, high: number): number[] {
-  const fine = [1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9];
-  const all = [0.001, 0.01, 0.1, 1].flatMap((decade) => fine.map((step) => Number((step * decade).toPrecision(2))));
-  return all.filter((tick) => tick >= 0.8 * low && tick <= 1.25 * high);
+  const decades = [0.001, 0.01, 0.1, 1].flatMap((decade) => [1, 2, 3, 5, 7].map((step) => step * decade));
+  const round = decades.filter((tick) => tick >= low && tick <= high);
+  const even = [0, 1, 2, 3, 4].map((i) => low * Math.pow(high / low, i / 4));
+  return [...new Set((round.length >= 3 ? round : even).map((tick) => Number(tick.toPrecision(2))))];
 }
 
 /**

@@ -20,7 +20,7 @@ export function withSliceAxis(catalog: Catalog, name: string, axis: SliceAxis): 
   const turned = <T extends { readonly preprocessing: Preprocessing }>(entry: T): T => {
     return { ...entry, preprocessing: { ...entry.preprocessing, orientation } };
   };
-  if (Object.hasOwn(catalog.public, name)) {
+  if (Object.hasOwn(catalog.public, name) && !Object.hasOwn(catalog.datasets, name)) {
     return { ...catalog, public: { ...catalog.public, [name]: turned(catalog.public[name]) } };
   }
   const entry = entryOf(catalog, name);

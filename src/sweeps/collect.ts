@@ -52,7 +52,7 @@ export interface Measured {
   readonly values: Readonly<Record<string, Readonly<Record<string, Triple>>>>;
   /** Reading to summary to one value a seed. */
   readonly perSeed: Readonly<Record<string, Readonly<Record<string, readonly number[]>>>>;
-  /** Reading to direction to mean over seeds. */
+  /** Reading (none of the centred ones) to direction to mean over seeds. */
   readonly directions: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 
@@ -231,7 +231,11 @@ function measure(
   return {
     values: map(tripled),
     perSeed: map(({ perSeed }) => perSeed.map(rounded)),
-    directions: byReading(directionsOf(own[0]), (reading, outcome) => rounded(of(reading, outcome, 1).value)),
+    directions: Object.fromEntries(
+      Object.entries(
+        byReading(directionsOf(own[0]), (reading, outcome) => rounded(of(reading, outcome, 1).value)),
+      ).filter(([reading]) => !isCentred(reading)),
+    ),
   };
 }
 
@@ -247,6 +251,9 @@ function grouped(results: readonly PointResult[]): Map<string, PointResult[]> {
 /** The baselines' readings that stand beside a trained one: "untrained, mean, whitened" and "pixels, whitened". */
 const untrained = (reading: string) => as(reading, "untrained");
 const pixels = (reading: string) => reading.replace(/^\w+, (cls|mean)/, "pixels");
+
+/** Centring knows the query's modality: a column of its own, and no claim rests on it. */
+const isCentred = (reading: string) => reading.endsWith("centred");
 
 /** The same pooling and treatment, of another encoder. */
 const as = (reading: string, role: string) => reading.replace(/^\w+/, role);
@@ -344,7 +351,8 @@ export function collectedMarkdown(collected: Collected): string {
   const [{ values: plain }] = collected.baselines;
   const methods = [...new Set(settings.map(({ method }) => method))];
   const read = [...new Set(methods.flatMap((m) => [untrained(primary[m]), pixels(primary[m])]))];
-  const beside = read.map((reading) => [reading, ...names.map((name) => words(plain[reading][name]))]);
+  const whose = collected.baselines.length > 1 ? ` (beside ${settings[0].label})` : "";
+  const beside = read.map((reading) => [`${reading}${whose}`, ...names.map((name) => words(plain[reading][name]))]);
   const chance = ["chance", ...outcomes.map((outcome) => outcome.chance.toFixed(3))];
   const effectRows = (against: Effect["against"]) => {
     const own = mainEffects(collected, against);
