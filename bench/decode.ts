@@ -3,7 +3,7 @@
  * path of a file to float32 pixels in memory, channels first, the same values in the same order (three channels of grey
  * pictures are Pillow's own; we keep one). The files are one's own: M3RET_REALDATA names the folder.
  *
- * `ratio` is measured on one core, where there is `taskset` to hold both sides to it with all their threads and processes;
+ * `ratio` is of one worker thread on one core, where there is `taskset` to hold both sides to it with all their threads and processes;
  * `twoWorkers` is what two worker threads on two cores do, against that one core. Elsewhere both have all cores, which `cores` says.
  */
 import { spawnSync } from "node:child_process";
@@ -105,11 +105,9 @@ export function bench({ rounds = 5, ...options }: BenchOptions): Promise<BenchRe
         const answer = await peer?.ask({ do: "make", reader: of.reader, files: ours, core });
         const files = answer ? (answer.files as unknown as string[]) : ours;
         if (files.length === 0) throw new InputError(`${dataFolder()}: no file of ${of.reader} that both sides read`);
-        const here = async () => {
-          for (const path of files) await readFile(path);
-        };
         const held = core !== null && holdTo(String(core));
-        const times = await takeTurns(rounds, here, peer).finally(() => all !== null && holdTo(all));
+        const one = withWorkers(1, (decode) => takeTurns(rounds, () => decode(files), peer));
+        const times = await one.finally(() => all !== null && holdTo(all));
         const two = await withWorkers(2, (decode) => takeTurns(rounds, () => decode(files), null));
         const perSecond = (ms: number) => Number(((1000 * files.length) / ms).toFixed(1));
         return {

@@ -1,6 +1,9 @@
-/** A thread that decodes the files it is told, one after the other, and says how many values they hold. */
+/**
+ * A thread that decodes the files it is told, one after the other, and says how many values they hold. Nothing but the readers is
+ * loaded, as in the peer: whatever else lives in memory is looked at by every garbage collection.
+ */
 import { parentPort } from "node:worker_threads";
-import { readFile } from "m3ret";
+import { readFile } from "m3ret/readers";
 
 parentPort!.on("message", (paths: readonly string[]) => {
   void (async () => {
