@@ -172,6 +172,14 @@ test("prepared samples are kept, found again, made anew where the file has chang
   expect(await take(0, 16, { prepared })).toEqual(plain);
   expect(kept().length).toBe(2 * first.length);
   rmSync(prepared, { recursive: true });
+  // Where nothing can be written the run goes on, and says why.
+  writeFileSync(prepared, "a file in the place of the folder");
+  expect(await take(0, 16, { prepared }, { workers: 1 })).toEqual(plain);
+  const feed = streamFeed(manifest, { batchSize: 6, seed: 7, preprocessing, prepared });
+  const source = feed.open(collateBy(spec), { root: new Random(7), from: 0, to: 1 }, { workers: 0 });
+  await source.next();
+  expect(feed.prepared).toMatchObject({ written: 0, bytes: 0 });
+  expect(feed.prepared.stopped).toContain(prepared);
 });
 
 test("a file of another kind than the manifest says is passed over, and the report says what corrects it", async () => {

@@ -87,7 +87,9 @@ async function fetchOrCheck(name: string, options: FetchOptions): Promise<void> 
       ...files.map(({ name: file, bytes, sha256, status }) => `${status} ${file}, ${bytes} bytes, sha256 ${sha256}`),
       ...unpacked.map((into) => `unpacked ${into}`),
       ...notes.map((note) => `note: ${note}`),
-      `next: m3ret manifest ${name} --folder ${folder} --out ${name}.jsonl`,
+      folder === publicFolder(name)
+        ? `next: m3ret pretrain --data ${name}, m3ret embed --data ${name}, or m3ret manifest ${name} --out ${name}.jsonl`
+        : `next: m3ret manifest ${name} --folder ${folder} --out ${name}.jsonl`,
     ].join("\n"),
   );
 }

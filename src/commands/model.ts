@@ -24,6 +24,7 @@ import { isStreamed, openStream, pretrainStream } from "../streamed.js";
 import type { TrainEvent } from "../trainers/loop.js";
 import type { Method } from "../trainers/objective.js";
 import { QUARANTINE } from "../trainers/quarantine.js";
+import type { PreparedCount } from "../trainers/streamBatch.js";
 import { CEILING, InputError, type OnProgress, type Shape3 } from "../types.js";
 import { onnxFlags, onnxOptions, sampleSize, type OnnxFlags } from "./onnxFlags.js";
 import {
@@ -185,7 +186,7 @@ function streamLines(said: {
   sets: readonly string[];
   leftOut: { mri: number; judged: number; withoutShare: number };
   quarantine: { files: number; report: string | null };
-  prepared?: { folder: string; read: number; written: number; bytes: number };
+  prepared?: { folder: string } & PreparedCount;
 }): string[] {
   const { mri, judged, withoutShare } = said.leftOut;
   const { files, report } = said.quarantine;
@@ -196,7 +197,8 @@ function streamLines(said: {
     ...(said.prepared
       ? [
           `prepared samples: ${said.prepared.written} written, ${(said.prepared.bytes / 2 ** 20).toFixed(1)} MB, ` +
-            `${said.prepared.read} read, in ${said.prepared.folder}`,
+            `${said.prepared.read} read, in ${said.prepared.folder}` +
+            (said.prepared.stopped === null ? "" : `; not all were written: ${said.prepared.stopped}`),
         ]
       : []),
   ];

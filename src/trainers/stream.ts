@@ -57,7 +57,7 @@ export function streamFeed(manifest: Manifest, options: StreamOptions): StreamFe
   const { strata, leftOut } = strataOf(manifest, options.shares);
   const rows = mixture(strata, { seed, batchSize });
   const size = commonSize(manifest.sets, preprocessing);
-  const prepared = { read: 0, written: 0, bytes: 0 };
+  const prepared = { read: 0, written: 0, bytes: 0, stopped: null as string | null };
 
   const place = (step: number) => step * shard.of + shard.index;
 
@@ -80,6 +80,7 @@ export function streamFeed(manifest: Manifest, options: StreamOptions): StreamFe
       prepared.read += counted.read;
       prepared.written += counted.written;
       prepared.bytes += counted.bytes;
+      prepared.stopped ??= counted.stopped;
       if (batch !== null) return batch;
       if (attempt + 1 < ATTEMPTS) return question(step, attempt + 1);
       const { stratum } = rows.at(rows.stateAt(place(step)));

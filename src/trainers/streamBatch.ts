@@ -45,6 +45,8 @@ export interface PreparedCount {
   readonly read: number;
   readonly written: number;
   readonly bytes: number;
+  /** Why no more are written, such as a disk that is full: the run goes on without. */
+  readonly stopped: string | null;
 }
 
 export interface StreamAnswer {
@@ -56,6 +58,9 @@ export interface StreamAnswer {
   readonly prepared: PreparedCount;
 }
 
+/** A count on its way. */
+type Counting = { -readonly [key in keyof PreparedCount]: PreparedCount[key] };
+
 const AT_ONCE = 2; // files: one is read while the other is prepared, and two volumes are all that is in memory unprepared
 
 /**
@@ -65,7 +70,7 @@ const AT_ONCE = 2; // files: one is read while the other is prepared, and two vo
 export async function streamBatch(data: StreamData, question: StreamQuestion): Promise<StreamAnswer> {
   const { step, attempt, batchSize, rows, others, random, memory } = question;
   const unread = new Map<string, UnreadFile>();
-  const count = { read: 0, written: 0, bytes: 0 };
+  const count: Counting = { read: 0, written: 0, bytes: 0, stopped: null };
   const members = new Array<ViewSource | null>(batchSize).fill(null);
   const queue = [...rows, ...others];
   // A batch larger than its stratum has rows that come again.
@@ -110,7 +115,7 @@ export async function streamBatch(data: StreamData, question: StreamQuestion): P
 async function oneOf(
   { preprocessing, prepared }: StreamData,
   row: StreamRow,
-  count: { read: number; written: number; bytes: number },
+  count: Counting,
 ): Promise<ViewSource | UnreadFile> {
   const { set, root, path, modality, kind, split, group, labels } = row;
   assertPretrainable(modality);
@@ -141,9 +146,13 @@ async function oneOf(
   const one = withoutRepeats(result).pixels;
   // Without the copy, two channels that nobody reads would stay in memory.
   const sample: ViewSource = { pixels: grey ? one.slice() : one, shape, grey, kind };
-  if (file !== null) {
-    count.bytes += writePrepared(file, sample, threadId);
-    count.written++;
+  if (file !== null && count.stopped === null) {
+    try {
+      count.bytes += writePrepared(file, sample, threadId);
+      count.written++;
+    } catch (error) {
+      count.stopped = (error as Error).message;
+    }
   }
   return sample;
 }
