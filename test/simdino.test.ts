@@ -1,6 +1,12 @@
 import * as tf from "@tensorflow/tfjs";
 import { beforeAll, expect, test } from "vitest";
-import { collapseWarning, expansionLimits, PUBLISHED_CODING_RATE, simdinoLoss } from "../src/trainers/simdino.js";
+import {
+  collapseState,
+  collapseWarning,
+  expansionLimits,
+  PUBLISHED_CODING_RATE,
+  simdinoLoss,
+} from "../src/trainers/simdino.js";
 import { startBackendUnderTest } from "./backendUnderTest.js";
 
 beforeAll(async () => {
@@ -78,4 +84,29 @@ test("the monitor is silent on the published end, warns near collapse and names 
   expect(collapseWarning({ agreement: 0.96, expansion: 0.06 }, limits)).toMatch(/^near collapse: agreement 0.960/);
   expect(collapseWarning({ agreement: 0.9999, expansion: limits.collapse }, limits)).toMatch(/^collapsed/);
   expect(collapseWarning({ agreement: NaN, expansion: 0.1 }, limits)).toBe("the loss is not a number");
+});
+
+test("agreement that weighs w times counts w times in the loss, and the two terms stay what they are", () => {
+  const rows = (seed: number) =>
+    tf.tidy(() => tf.div(tf.randomNormal([2, 64, 8], 0, 1, "float32", seed), Math.sqrt(8)));
+  const [teacher, student] = [rows(1), rows(2)];
+  const value = (weight?: number) =>
+    Object.fromEntries(
+      Object.entries(simdinoLoss(teacher, student, PUBLISHED_CODING_RATE, weight)).map(([k, x]) => [
+        k,
+        x.dataSync()[0],
+      ]),
+    );
+  const [one, hundred] = [value(), value(100)];
+  expect([hundred.agreement, hundred.expansion]).toEqual([one.agreement, one.expansion]);
+  expect(hundred.loss).toBeCloseTo(-100 * one.agreement - one.expansion, 4);
+});
+
+test("agreement near one with expansion at its lower end is collapse, and neither alone is", () => {
+  const limits = expansionLimits(64, 256, PUBLISHED_CODING_RATE);
+  const state = (agreement: number, expansion: number) => collapseState({ agreement, expansion }, limits).state;
+  expect(state(1, limits.collapse)).toBe("collapsed");
+  expect(state(0.95, limits.collapse + 0.1 * (limits.ceiling - limits.collapse))).toBe("near collapse");
+  expect(state(0.5, limits.collapse)).toBe("spread out");
+  expect(state(1, limits.ceiling)).toBe("spread out");
 });

@@ -84,13 +84,13 @@ function endless(notebook) {
 }
 
 /** The run that all notebooks load. */
-export function makeRun(root, { folder, env }) {
-  const args = ["reproduce", "--preset", "smoke", "--no-notebooks", "--out", join(folder, "figures")];
-  const made = spawnSync(process.execPath, [join(root, "dist", "cli.js"), ...args, "--runs", env.M3RET_RUNS], {
-    env: { ...process.env, ...env },
-    encoding: "utf8",
-  });
-  if (made.status !== 0) throw new Error(`m3ret reproduce failed: ${made.stderr}`);
+export function makeRun(root, { env }) {
+  const { M3RET_PRESET: preset, M3RET_RUNS: runs, M3RET_CACHE: cacheDir, M3RET_SEED: seed } = env;
+  const options = JSON.stringify({ preset, runs, cacheDir, seed: Number(seed) });
+  const index = JSON.stringify(join(root, "dist", "index.js"));
+  const script = `import(${index}).then((m3ret) => m3ret.runExperiment(${options})).then(() => process.exit(0))`;
+  const made = spawnSync(process.execPath, ["-e", script], { env: { ...process.env, ...env }, encoding: "utf8" });
+  if (made.status !== 0) throw new Error(`the smoke run failed: ${made.stderr}`);
 }
 
 const freePort = () =>
