@@ -1,10 +1,15 @@
 /** Pretrained encoders in ONNX files over the data sets of the catalogue. */
-import { existsSync } from "node:fs";
-import { basename } from "node:path";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
 import { encoderFile, loadCatalog, type Catalog } from "./datasets/catalog.js";
 import { openDataset } from "./datasets/open.js";
 import { embeddingSet, type EmbeddingSet, type RowNotes } from "./embeddings.js";
 import { openOnnxEncoder, type OnnxEncoder, type OpenOnnxOptions } from "./encoder/embedOnnx.js";
+import { encoderGraph } from "./encoder/exportGraph.js";
+import { loadTimmVit } from "./encoder/timmVit.js";
+import { serialiseOnnx } from "./engine/onnx.js";
+import { packageVersion, writeAtomic } from "./files.js";
 import { preprocessingFor, type OnnxPlan } from "./encoder/onnxEncoder.js";
 import { sideBySide } from "./engine/arrays.js";
 import { defaultCacheDir, type DataOptions } from "./experiment.js";
@@ -22,19 +27,50 @@ function findOnnx(
 ): { path: string; options: OpenOnnxOptions } {
   const options = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   if (!Object.hasOwn(catalog.encoders, name)) return { path: name, options };
-  const { file, ...entry } = catalog.encoders[name];
-  return { path: encoderFile(catalog, name, { ...entry, file }), options: { name, ...entry, ...options } };
+  const { file, get, ...entry } = catalog.encoders[name];
+  return { path: encoderFile(catalog, name, { ...entry, file, get }), options: { name, ...entry, ...options } };
 }
 
-/** True for an entry of `encoders`, and for a file whose name ends in .onnx. */
+/** True for an entry of `encoders`, and for a file whose name ends in .onnx or .safetensors. */
 export function namesOnnx(catalog: Catalog, name: string): boolean {
-  return Object.hasOwn(catalog.encoders, name) || (/\.onnx$/i.test(name) && existsSync(name));
+  return Object.hasOwn(catalog.encoders, name) || (/\.(onnx|safetensors)$/i.test(name) && existsSync(name));
+}
+
+const SQUARE = [1, 224, 224] as const; // what most published vision transformers read
+
+/**
+ * A vision transformer in a safetensors file (`loadTimmVit`) as an ONNX encoder of pictures: standardisation, positions
+ * for the size that is asked for and pooling are in its graph.
+ */
+async function openTimm(path: string, options: OpenOnnxOptions): Promise<OnnxEncoder> {
+  const { mean, std, heads, size = SQUARE, pooling = "cls", name, licence, home, fit } = options;
+  if (size[0] !== 1) throw new InputError(`${path}: is an encoder of pictures; expected a size of 1,H,W, got ${size}`);
+  const encoder = loadTimmVit(path, { mean, std, heads });
+  const folder = mkdtempSync(join(tmpdir(), "m3ret-timm-"));
+  try {
+    const file = join(folder, "encoder.onnx");
+    const notes = { producerVersion: packageVersion(), about: `${basename(path)}, ${pooling}`, metadata: {} };
+    writeAtomic(file, serialiseOnnx(encoderGraph(encoder, size, pooling), notes));
+    const none = { mean: [0, 0, 0], std: [1, 1, 1] } as const;
+    const called = name ?? basename(path).replace(/\.safetensors$/i, "");
+    const opened = await openOnnxEncoder(file, {
+      ...none,
+      name: called,
+      licence,
+      home,
+      fit,
+      provider: options.provider,
+    });
+    return { ...opened, plan: { ...opened.plan, pooling, file: { ...opened.plan.file, path } } };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
 
 /** Opens the encoder that a name stands for. */
 export async function openNamedOnnx(catalog: Catalog, name: string, given: OpenOnnxOptions = {}): Promise<OnnxEncoder> {
   const { path, options } = findOnnx(catalog, name, given);
-  return openOnnxEncoder(path, options);
+  return /\.safetensors$/i.test(path) ? openTimm(path, options) : openOnnxEncoder(path, options);
 }
 
 const AT_ONCE = 16; // samples in memory: 16 volumes of 16 × 224 × 224 are 154 MB

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test, vi } from "vitest";
@@ -145,16 +145,18 @@ encoders:
     std: [0.25, 0.25, 0.25]
 `;
 
-test("a catalogue may list encoders, and the example in the project's own is one", () => {
+test("a catalogue may list encoders, and those of the project's own say their licence and where to get them", () => {
   expect(parseCatalog(minimal, "datasets.yaml").encoders).toEqual({});
   const { other } = parseCatalog(encoders, "datasets.yaml").encoders;
   expect(other).toMatchObject({ input: "b,3,H,W", size: [1, 224, 224], mean: [0.5, 0.5, 0.5] });
   expect([other.output, other.fit]).toEqual([undefined, undefined]);
-  const file = new URL("../datasets.yaml", import.meta.url).pathname;
-  const yaml = readFileSync(file, "utf8");
-  const example = yaml.slice(yaml.indexOf("# encoders:")).replace(/^# ?/gm, "");
-  const { "dinov2-small": dino } = parseCatalog(minimal + example, file).encoders;
-  expect(dino).toMatchObject({ licence: "Apache-2.0", fit: "crop", output: "embedding" });
+  const own = loadCatalog().encoders;
+  expect(Object.keys(own)).toEqual(
+    expect.arrayContaining(["dinov2-small", "dinov3-small", "biomedclip", "bmc-clip", "medimageinsight"]),
+  );
+  for (const [name, { get, licence, home }] of Object.entries(own))
+    expect([get, licence, home], name).not.toContain(undefined);
+  expect(own["dinov2-small"]).toMatchObject({ licence: "Apache-2.0", pooling: "cls", size: [1, 224, 224] });
 });
 
 test("an encoder whose entry is wrong, or whose file is not there, is one line", () => {

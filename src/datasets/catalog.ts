@@ -415,6 +415,11 @@ export function medmnistFile(catalog: Catalog, name: string, { path }: MedmnistE
 }
 
 /** The file of an entry of `encoders`, found as folders are. */
-export function encoderFile(catalog: Catalog, name: string, { file }: EncoderEntry): string {
-  return locate(catalog.file, file, `encoder "${name}"`, "file");
+export function encoderFile(catalog: Catalog, name: string, { file, get }: EncoderEntry): string {
+  try {
+    return locate(catalog.file, file, `encoder "${name}"`, "file");
+  } catch (error) {
+    if (get === undefined || !(error instanceof InputError)) throw error;
+    throw new InputError(`${error.message}; to get it: ${get}`);
+  }
 }

@@ -27,6 +27,12 @@ export interface EncoderEntry {
   readonly output?: string;
   /** Instead of the data set's own. */
   readonly fit?: (typeof FITS)[number];
+  /** Where to get the file, and how it is made. */
+  readonly get?: string;
+  /** Of a vision transformer in a safetensors file: what it is read by (default cls). */
+  readonly pooling?: "cls" | "mean";
+  /** Of the same, where it is not width / 64. */
+  readonly heads?: number;
 }
 
 const LAYOUTS: readonly InputLayout[] = ["b,3,H,W", "b,3,D,H,W"];
@@ -49,6 +55,9 @@ export const encoderEntry = z
     std: channels.refine((values) => values.every((value) => value > 0), "expected three numbers above 0"),
     output: text.optional(),
     fit: z.enum(FITS).optional(),
+    get: text.optional(),
+    pooling: z.enum(["cls", "mean"]).optional(),
+    heads: extent.optional(),
   })
   .refine(({ input, size }) => input === "b,3,D,H,W" || size[0] === 1, {
     path: ["size"],

@@ -34,6 +34,8 @@ export const encoderConfigSchema = z.strictObject({
   /** `[pd, ph, pw]` in voxels. The paper does not publish its patch; this is our choice. */
   patch: z.tuple([extent, extent, extent]),
   channels: extent,
+  registers: extent.optional(),
+  positions: z.tuple([extent, extent]).optional(),
 });
 
 export interface EncoderConfig {
@@ -43,6 +45,10 @@ export interface EncoderConfig {
   readonly mlpRatio: number;
   readonly patch: Shape3;
   readonly channels: number;
+  /** Tokens beside CLS that no picture gives (DINOv2's registers, arXiv 2309.16588). Ours has none. */
+  readonly registers?: number;
+  /** [rows, columns] of learned positions, which stand for every slice alike. Left out: fixed 3D sine-cosine codes. */
+  readonly positions?: readonly [number, number];
 }
 
 /**

@@ -3,9 +3,8 @@ import * as tf from "@tensorflow/tfjs";
 import { toTensors, type NamedTensors } from "../engine/arrays.js";
 import { startEngine, type Engine } from "../engine/engine.js";
 import { sizeOf, type OnProgress, type Sample, type Shape3 } from "../types.js";
-import { sineCosine3d } from "./positions.js";
 import { stackTokens, tokenGrid } from "./tokens.js";
-import { encode, pool, type Encoder, type Pooling } from "./vit.js";
+import { encode, pool, positionsFor, type Encoder, type Pooling } from "./vit.js";
 
 export interface EmbedOptions {
   /** Default: `startEngine()`. */
@@ -58,11 +57,12 @@ export async function embedVectors(
  * Both poolings as a function of `patches`, for `Engine.prepare`. The encoder's parameters become constants of the graph:
  * a frozen encoder does not change.
  */
-export function embedTokens({ config, params }: Encoder, grid: Shape3) {
+export function embedTokens(encoder: Encoder, grid: Shape3) {
+  const { config, params } = encoder;
   return ({ patches }: NamedTensors): NamedTensors => {
-    const positions = tf.tensor(sineCosine3d(grid, config.width), [sizeOf(grid), config.width]);
+    const positions = tf.tensor(positionsFor(encoder, grid), [sizeOf(grid), config.width]);
     const tokens = encode(toTensors(params), config, patches, positions);
-    return { cls: pool(tokens, "cls"), mean: pool(tokens, "mean") };
+    return { cls: pool(tokens, "cls"), mean: pool(tokens, "mean", config.registers) };
   };
 }
 

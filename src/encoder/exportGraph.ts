@@ -9,9 +9,8 @@ import { trace } from "../engine/trace.js";
 import { STANDARD } from "../transforms/views.js";
 import { sizeOf, type Shape3 } from "../types.js";
 import type { EncoderConfig } from "./config.js";
-import { sineCosine3d } from "./positions.js";
 import { tokenGrid } from "./tokens.js";
-import { CLS_ALONE, encode, pool, type Encoder, type Pooling } from "./vit.js";
+import { CLS_ALONE, encode, pool, positionsFor, type Encoder, type Pooling } from "./vit.js";
 
 /** Names of the graph's input and output. */
 export const PIXELS = "pixels";
@@ -47,13 +46,16 @@ export function pixelTokens(pixels: tf.Tensor, config: EncoderConfig): tf.Tensor
  *
  * @throws InputError where the patch does not divide H or W
  */
-export function encoderGraph({ config, params }: Encoder, size: Shape3, pooling: Pooling): OnnxGraph {
+export function encoderGraph(encoder: Encoder, size: Shape3, pooling: Pooling): OnnxGraph {
+  const { config } = encoder;
+  // Learned positions are in the graph as the positions of its size.
+  const params = Object.fromEntries(Object.entries(encoder.params).filter(([name]) => name !== "pos_embed"));
   const grid = tokenGrid(size, config);
-  const positions = array([sizeOf(grid), config.width], sineCosine3d(grid, config.width));
+  const positions = array([sizeOf(grid), config.width], positionsFor(encoder, grid));
   const f = (inputs: NamedTensors): NamedTensors => {
     const patches = pixelTokens(inputs[PIXELS], config);
     const tokens = encode(inputs, config, patches, inputs.positions, pooling === "cls" ? CLS_ALONE : undefined);
-    return { [EMBEDDING]: pool(tokens, pooling) };
+    return { [EMBEDDING]: pool(tokens, pooling, config.registers) };
   };
   // Traced as inputs, which keep their names; a constant would lose its own, and its numbers where they are all the same.
   const frozen = { ...params, positions };

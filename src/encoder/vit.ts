@@ -8,7 +8,7 @@ import { attention, gelu, layerNorm, linear, partialAttention } from "../engine/
 import type { Random } from "../random.js";
 import { sizeOf, type CeilingOption, type Shape3 } from "../types.js";
 import { patchSize, type EncoderConfig } from "./config.js";
-import { sineCosine3d } from "./positions.js";
+import { resamplePositions, sineCosine3d } from "./positions.js";
 
 /** An encoder outside of any backend. One that saw MRI says so (`CEILING`). */
 export interface Encoder extends CeilingOption {
@@ -64,15 +64,32 @@ export function initBlocks(depth: number, width: number, mlpRatio: number, rando
 
 /** An untrained encoder; the same generator state gives the same weights. */
 export function initEncoder(config: EncoderConfig, random: Random): Encoder {
-  const { width, depth, mlpRatio, heads } = config;
+  const { width, depth, mlpRatio, heads, registers, positions } = config;
   if (width % heads !== 0) throw new Error(`width ${width} does not divide into ${heads} heads`);
   const params = {
     cls: smallNormal([1, width], random.fork("cls")),
     ...initLinear("patch_embed", patchSize(config), width, random),
     ...initBlocks(depth, width, mlpRatio, random),
     ...initNorm("norm", width),
+    ...(registers ? { registers: smallNormal([registers, width], random.fork("registers")) } : {}),
+    ...(positions ? { pos_embed: smallNormal([sizeOf(positions), width], random.fork("pos_embed")) } : {}),
   };
   return { config, params };
+}
+
+/**
+ * The positions of a grid of patches: the encoder's learned ones, resampled where its grid was another and the same for
+ * every slice, or else the fixed 3D codes.
+ *
+ * @returns [n, width]
+ */
+export function positionsFor({ config, params }: Encoder, grid: Shape3): Float32Array {
+  const { positions, width } = config;
+  if (!positions) return sineCosine3d(grid, width);
+  const plane = resamplePositions(params.pos_embed.data, positions, [grid[1], grid[2]], width);
+  const all = new Float32Array(grid[0] * plane.length);
+  for (let z = 0; z < grid[0]; z++) all.set(plane, z * plane.length);
+  return all;
 }
 
 /** Tokens of a sequence that somebody reads: `count` of them from `from` on. */
@@ -141,7 +158,8 @@ function askedAttention(
  * @param patches   [b, n, p]  standardised patches, any n: a whole grid, or the visible ones only
  * @param positions [n, d] where all samples share their positions, or [b, n, d]
  * @param asked     default: all tokens; `CLS_ALONE` saves what the others would cost in the last block
- * @returns         [b, count, d], by default [b, 1 + n, d]: CLS, then one token per patch, after the final norm
+ * @returns         [b, count, d], by default [b, 1 + r + n, d]: CLS, r registers (ours has none), then one token per patch,
+ *                  after the final norm
  */
 export function encode(
   params: NamedTensors,
@@ -151,12 +169,13 @@ export function encode(
   asked?: Asked,
 ): tf.Tensor {
   const [b, n, p] = patches.shape as [number, number, number];
-  const { width, depth, heads } = config;
+  const { width, depth, heads, registers = 0 } = config;
   const embedded = linear(tf.reshape(patches, [b * n, p]), params["patch_embed.weight"], params["patch_embed.bias"]);
   const tokens = tf.add(tf.reshape(embedded, [b, n, width]), positions); // [b, n, d]
   const cls = repeatRows(params.cls, b); // [b, 1, d]
-  const t = n + 1;
-  const h = tf.reshape(tf.concat([cls, tokens], 1), [b * t, width]);
+  const t = 1 + registers + n;
+  const extra = registers > 0 ? [tf.add(tf.expandDims(params.registers, 0), tf.zeros([b, 1, 1]))] : []; // [b, r, d]
+  const h = tf.reshape(tf.concat([cls, ...extra, tokens], 1), [b * t, width]);
   const out = transformer(params, h, { b, t, depth, heads }, asked);
   return tf.reshape(layerNorm(out, params["norm.weight"], params["norm.bias"]), [b, asked?.count ?? t, width]);
 }
@@ -200,9 +219,9 @@ export function usualPooling({ pooling, method }: Readonly<Record<string, unknow
   return POOLINGS.find((known) => known === pooling) ?? (method === "mae" ? "mean" : "cls");
 }
 
-/** @param tokens [b, 1 + n, d] from `encode`  @returns [b, d] */
-export function pool(tokens: tf.Tensor, pooling: Pooling): tf.Tensor {
+/** @param tokens [b, 1 + registers + n, d] from `encode`  @returns [b, d] */
+export function pool(tokens: tf.Tensor, pooling: Pooling, registers = 0): tf.Tensor {
   const [b, t, d] = tokens.shape as [number, number, number];
   if (pooling === "cls") return tf.reshape(tf.slice(tokens, [0, 0, 0], [b, 1, d]), [b, d]);
-  return tf.mean(tf.slice(tokens, [0, 1, 0], [b, t - 1, d]), 1);
+  return tf.mean(tf.slice(tokens, [0, 1 + registers, 0], [b, t - 1 - registers, d]), 1);
 }
