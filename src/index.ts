@@ -30,6 +30,7 @@ export { embedTokens, embedVectors } from "./encoder/embed.js";
 export { openOnnxEncoder } from "./encoder/embedOnnx.js";
 export { exportEncoder } from "./encoder/export.js";
 export { sineCosine3d } from "./encoder/positions.js";
+export { loadTimmVit } from "./encoder/timmVit.js";
 export { initEncoder } from "./encoder/vit.js";
 export type { Encoder, Pooling } from "./encoder/vit.js";
 export { startBackend } from "./engine/backend.js";
@@ -127,6 +128,8 @@ export { embedEvaluation, embedPixels, loadData, pretrainMethod, untrainedEncode
 export { embedWithOnnx } from "./external.js";
 export { growthFigure, growthReadings, loadGrowth } from "./growth.js";
 export { judge } from "./judge.js";
+export { mixedVersusSingle } from "./mixed.js";
+export type { TrainedOn } from "./mixed.js";
 export { alignmentFigure, alignmentOf, contestants, fewShotFigure, likeForLike, probesOf, twinOf } from "./measures.js";
 export { EXPERIMENTS, encoderOf, objectiveOf, presetOf } from "./presets.js";
 export { reproduce } from "./reproduce.js";

@@ -18,6 +18,7 @@ const FRONT = [
   "experiment",
   "external",
   "judge",
+  "mixed",
   "reproduce",
   "notebookRunner",
   "cli",
