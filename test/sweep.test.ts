@@ -173,7 +173,7 @@ describe("m3ret sweep", () => {
     writeFileSync(other, readFileSync(recipe("smoke"), "utf8").replace("steps: 10", "steps: 11"));
     const { code, stderr } = await m3ret(["sweep", other, "--out", out, "--cache", cache]);
     expect(code).toBe(2);
-    expect(stderr).toMatch(/^error: .*mae-s7\.json: its preset was .* choose another --out, or remove it/);
+    expect(stderr).toMatch(/^error: .*mae-s7\.json: its training was .* choose another --out, or remove it/);
   });
 
   test("stopped in the middle goes on where it stopped", async () => {

@@ -103,7 +103,7 @@ export function readPoint(out: string, point: SweepPoint): PointResult | null {
   } catch {
     throw new InputError(`${path}: expected the result of a point, got broken JSON; remove it to run the point again`);
   }
-  const [was, is] = [plain(result.resolved), plain(resolveVariant(point.variant))];
+  const [was, is] = [matters(result.resolved), matters(resolveVariant(point.variant))];
   const changed = [...new Set([...Object.keys(was), ...Object.keys(is)])].find(
     (key) => JSON.stringify(was[key]) !== JSON.stringify(is[key]),
   );
@@ -114,7 +114,12 @@ export function readPoint(out: string, point: SweepPoint): PointResult | null {
   );
 }
 
-const plain = (value: unknown) => JSON.parse(JSON.stringify(value ?? {})) as Record<string, unknown>;
+/** What a point's numbers depend on, as JSON has it: of its preset, nothing that is the other method's. */
+function matters({ preset, ...rest }: ResolvedVariant): Record<string, unknown> {
+  const { ks, bootstrapRounds } = preset;
+  const read = { ...rest, training: preset[rest.method], ks, bootstrapRounds };
+  return JSON.parse(JSON.stringify(read)) as Record<string, unknown>;
+}
 
 /** Pretrains, embeds and judges one point; a point that is done is read, one that was stopped goes on. */
 export async function runPoint(sweep: Sweep, point: SweepPoint, options: PointOptions): Promise<PointResult> {
