@@ -56,7 +56,7 @@ try {
   server = await startJupyter({ root, scratch, python, work });
   say(`JupyterLab ${server.version} with the tslab kernel`);
   mkdirSync(artefacts, { recursive: true });
-  browser = await Browser.open(chromium, server, artefacts, scratch);
+  browser = await Browser.open(chromium, server, artefacts, scratch, values.figure && resolve(values.figure));
 
   const wanted = values.only?.split(",");
   const names = readdirSync(work.notebooks)
@@ -83,7 +83,7 @@ try {
   }
   if (!wanted || wanted.includes("01-mae")) {
     await check("■ stops a training between two steps, keeps what it learned, and the next cell runs", () =>
-      browser.interrupts("interrupt", values.figure && resolve(values.figure)),
+      browser.interrupts("interrupt"),
     );
   }
 } catch (error) {

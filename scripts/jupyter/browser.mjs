@@ -36,14 +36,15 @@ const readCells = `(() => {
 })()`;
 
 export class Browser {
-  static async open(executablePath, server, artefacts, scratch) {
+  /** @param figure where the picture for the README goes: a training of 02-simdino under way */
+  static async open(executablePath, server, artefacts, scratch, figure) {
     const options = { executablePath, headless: true, args: FLAGS, viewport: { width: 1280, height: 860 } };
     const context = await chromium.launchPersistentContext(join(scratch, "profile"), options);
-    return new Browser(context, server, artefacts);
+    return new Browser(context, server, artefacts, figure);
   }
 
-  constructor(context, server, artefacts) {
-    Object.assign(this, { context, server, artefacts });
+  constructor(context, server, artefacts, figure) {
+    Object.assign(this, { context, server, artefacts, figure });
   }
 
   close() {
@@ -71,6 +72,7 @@ export class Browser {
     await page.evaluate('void window.jupyterapp.commands.execute("notebook:run-all-cells")');
     const steps = new Map();
     let cells = [];
+    let picture = name === "02-simdino" ? this.figure : undefined;
     for (let quiet = 0; quiet < 3;) {
       if (performance.now() - began > 1000 * MOST_SECONDS) throw new Error(`longer than ${MOST_SECONDS} s`);
       await sleep(150);
@@ -81,6 +83,10 @@ export class Browser {
         seen.values.add(training[0]);
         seen.outputs.add(outputs);
         steps.set(i, seen);
+      }
+      if (picture && cells.some(({ training: [step] }) => step >= 40)) {
+        await this.takePicture(page, picture);
+        picture = undefined;
       }
       const [running, ran] = [/\*/, /\d/].map((mark) => cells.some(({ prompt }) => mark.test(prompt)));
       quiet = ran && !running ? quiet + 1 : 0;
@@ -94,8 +100,16 @@ export class Browser {
     return new Opened(this, page, name, { cells: cells.length, seconds, steps });
   }
 
+  /** The page with its newest training in view, small enough for a README. */
+  async takePicture(page, file) {
+    await page.locator(".jp-RenderedSVG").last().scrollIntoViewIfNeeded();
+    const png = await page.screenshot();
+    mkdirSync(dirname(file), { recursive: true });
+    await sharp(png).resize({ width: 1000 }).png({ palette: true, colours: 128 }).toFile(file);
+  }
+
   /** Runs a training that has no end, presses ■, and looks at what is left. */
-  async interrupts(name, figure) {
+  async interrupts(name) {
     const page = await this.openNotebook(name);
     await page.evaluate('void window.jupyterapp.commands.execute("notebook:run-all-cells")');
     const training = async (is, seconds) => {
@@ -113,12 +127,7 @@ export class Browser {
     await training((cells) => cells.some(({ training: [step] }) => step >= 60), 180);
     const shown = page.locator(".jp-RenderedSVG").last();
     await shown.scrollIntoViewIfNeeded();
-    const shot = join(this.artefacts, "training.png");
-    await page.screenshot({ path: shot });
-    if (figure) {
-      mkdirSync(dirname(figure), { recursive: true });
-      await sharp(shot).resize({ width: 1000 }).png({ palette: true, colours: 128 }).toFile(figure);
-    }
+    await page.screenshot({ path: join(this.artefacts, "training.png") });
     await page.locator('[data-command="notebook:interrupt-kernel"]').first().click();
     const { cells, waited } = await training((all) => all.some(({ ended }) => ended.length > 0), 30);
     const { ended } = cells.find((cell) => cell.ended.length > 0);
