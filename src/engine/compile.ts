@@ -6,7 +6,7 @@ import { array, mapValues, under, withPrefix } from "./arrays.js";
 import type { Array32, BatchArray, NamedArrays, NamedTensors } from "./arrays.js";
 import type { OnnxGraph } from "./onnx.js";
 import { lowerToOnnx } from "./onnxLower.js";
-import { NEXT, NEXT_PACK, packState, planPacks, STATE, type Pack } from "./pack.js";
+import { NEXT_PACK, packState, planPacks, type Pack } from "./pack.js";
 import type { Runner, StepFunction, StepInput } from "./runner.js";
 import {
   createSession,
@@ -19,6 +19,7 @@ import {
   type SessionOptions,
 } from "./runtime.js";
 import type { TensorType } from "./shapes.js";
+import { BATCH_INPUT, OUTPUT, pureStep, SCALAR_INPUT, stepKey, stepTypes, typeOf } from "./stepGraph.js";
 import { deviceState, hostState, type StateStore } from "./stateStore.js";
 import { trace } from "./trace.js";
 import { EngineUnavailable } from "./unavailable.js";
@@ -39,12 +40,6 @@ export interface CompileOptions extends Omit<SessionOptions, "onDevice"> {
   readonly onCompile?: (report: CompileReport) => void;
   /** Where ONNX Runtime comes from. */
   readonly runtime?: () => Promise<Runtime>;
-}
-
-const SCALAR: TensorType = { shape: [], dtype: "float32" };
-
-function typeOf({ shape, data }: BatchArray): TensorType {
-  return { shape, dtype: data instanceof Int32Array ? "int32" : "float32" };
 }
 
 interface Compiled {
@@ -126,20 +121,20 @@ export async function compileFunction(
   const runtime = await (options.runtime ?? loadRuntime)();
   const types = mapValues(example, typeOf);
   // An output may have the name of an input; in a graph it may not.
-  const pure = (inputs: NamedTensors) => withPrefix(f(inputs), "output/");
+  const pure = (inputs: NamedTensors) => withPrefix(f(inputs), OUTPUT);
   const { graph, session } = await compile(runtime, "", pure, types, options);
   return {
     async run(inputs) {
       for (const [name, type] of Object.entries(types)) checkType(name, type, inputs[name]);
       const feeds = mapValues(graph.inputs, (_, name) => toOrt(runtime, inputs[name]));
       const results = await run({ graph, session }, "", feeds, {});
-      return mapValues(under(results, "output/"), ({ dims, data }) => array(dims, data as Float32Array));
+      return mapValues(under(results, OUTPUT), ({ dims, data }) => array(dims, data as Float32Array));
     },
     dispose: () => session.release(),
   };
 }
 
-function checkType(name: string, expected: TensorType, got: BatchArray | undefined): void {
+export function checkType(name: string, expected: TensorType, got: BatchArray | undefined): void {
   const found = got && typeOf(got);
   if (found && found.dtype === expected.dtype && String(found.shape) === String(expected.shape)) return;
   const spelled = ({ shape, dtype }: TensorType) => `${dtype} [${shape}]`;
@@ -169,27 +164,11 @@ export async function compiledRunner(
   let store: StateStore | null = null;
 
   const compiled = (input: StepInput, scalars: Readonly<Record<string, number>>): Promise<CompiledStep> => {
-    const shapes = Object.entries(input.arrays).map(([name, { shape }]) => `${name} [${shape}]`);
-    const key = JSON.stringify([input.bucket, shapes, input.grids, Object.keys(scalars)]);
+    const key = stepKey(input, scalars);
     const known = graphs.get(key);
     if (known) return known;
-    const types = {
-      ...withPrefix(
-        mapValues(initial, ({ shape }): TensorType => ({ shape, dtype: "float32" })),
-        STATE,
-      ),
-      ...withPrefix(mapValues(input.arrays, typeOf), "batch/"),
-      ...withPrefix(
-        mapValues(scalars, () => SCALAR),
-        "scalar/",
-      ),
-    };
-    const pure = (tensors: NamedTensors): NamedTensors => {
-      const result = step(under(tensors, STATE), under(tensors, "batch/"), under(tensors, "scalar/"), input.grids);
-      const lost = Object.keys(initial).filter((name) => !(name in result.state));
-      if (lost.length > 0) throw new Error(`the step leaves out ${lost.join(", ")} of the state`);
-      return { ...withPrefix(result.state, NEXT), ...withPrefix(result.outputs, "output/") };
-    };
+    const types = stepTypes(initial, input, scalars);
+    const pure = pureStep(step, initial, input.grids);
     let updates: readonly Update[] = [];
     const made = compile(runtime, input.bucket, pure, types, options, (graph) => {
       packs ??= planPacks(graph, Object.keys(initial));
@@ -216,10 +195,10 @@ export async function compiledRunner(
       const numbers = mapValues(scalars, (value) => toOrt(runtime, array([], Float32Array.of(value))));
       try {
         const targets = store.targets(ready.updates);
-        const given = { ...store.current(), ...withPrefix(batch, "batch/"), ...withPrefix(numbers, "scalar/") };
+        const given = { ...store.current(), ...withPrefix(batch, BATCH_INPUT), ...withPrefix(numbers, SCALAR_INPUT) };
         const results = await run(ready, input.bucket, given, targets);
         store.advance(results, given, ready.updates);
-        return mapValues(under(results, "output/"), (value) => (value.data as Float32Array)[0]);
+        return mapValues(under(results, OUTPUT), (value) => (value.data as Float32Array)[0]);
       } catch (error) {
         await store.hold();
         throw error;

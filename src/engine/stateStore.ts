@@ -25,11 +25,11 @@ export interface StateStore {
 }
 
 /** The arrays of a pack, side by side. */
-function flatten(initial: NamedArrays, pack: Pack): Float32Array {
+export function flatten(initial: NamedArrays, pack: Pack): Float32Array {
   return sideBySide(pack.map((name) => initial[name].data));
 }
 
-function unflatten(
+export function unflatten(
   initial: NamedArrays,
   packs: readonly Pack[],
   flats: readonly Float32Array[],

@@ -1,0 +1,295 @@
+/**
+ * Products of matrices in 32-bit floats. A group of threads computes a tile of the result from slices of both operands
+ * that it keeps in shared memory; a thread computes 8 × 8 numbers in registers, and loads the next slices meanwhile.
+ */
+import { typeOfWidth, type Binding } from "./gpuEmit.js";
+import { literal } from "./gpuFormulas.js";
+import { declarations, spread, type Kernel } from "./gpuGroup.js";
+import type { Product } from "./gpuPlan.js";
+import { groups as axesOf, isVector, place, type Axis, type Slot, type View } from "./gpuView.js";
+
+/** Rows and columns of a tile, and how far a slice goes along the sum. */
+export interface Tile {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** A thread computes 4 × 4 numbers, or 8 × 8. */
+  readonly quads: 1 | 2;
+}
+
+/** Groups of threads that keep a large GPU busy. */
+const ENOUGH = 264;
+/** A sum that is shorter is not worth splitting. */
+const SHORTEST = 256;
+
+const LARGE: Tile = { m: 128, n: 128, k: 16, quads: 2 };
+const TINY: Tile = { m: 32, n: 32, k: 16, quads: 1 };
+
+export function tileFor({ m, n, k, batch }: Product): Tile {
+  const tiles = (tile: Tile) => Math.ceil(m / tile.m) * Math.ceil(n / tile.n) * batch;
+  if (tiles(LARGE) * 4 <= ENOUGH && k <= 1024) return TINY;
+  const wide = LARGE;
+  const waste = (tile: Tile) => (tiles(tile) * tile.m * tile.n) / (m * n * batch);
+  const half: Tile = { m: 128, n: 64, k: 16, quads: 2 };
+  const small: Tile = { m: 64, n: 64, k: 16, quads: 2 };
+  return [wide, half].find((tile) => waste(tile) <= 1.15 * waste(small)) ?? small;
+}
+
+export function partsFor(step: Product, tile: Tile): number {
+  const tiles = Math.ceil(step.m / tile.m) * Math.ceil(step.n / tile.n) * step.batch;
+  if (tiles >= ENOUGH / 2) return 1;
+  return Math.max(1, Math.min(Math.floor(ENOUGH / tiles), Math.floor(step.k / SHORTEST)));
+}
+
+/** One of the two operands as the kernel sees it: `[batch, along its own side, along the sum]`. */
+export interface Operand {
+  readonly batch: readonly Axis[];
+  readonly side: readonly Axis[];
+  readonly sum: readonly Axis[];
+  readonly offset: number;
+  readonly slot: Slot;
+  /** Along which of its dimensions vectors of four can be read, if any. */
+  readonly vector: "side" | "sum" | null;
+  /** Along which neighbours lie in memory, or should be read together. */
+  readonly along: "side" | "sum";
+}
+
+const reaches = (part: readonly Axis[]): boolean => part.length === 0 || part[part.length - 1].stride === 1;
+
+export function operandOf(view: View, shape: readonly [number, number, number], sumFirst: boolean): Operand {
+  const [batch, first, second] = axesOf(view.axes, shape)!;
+  const [sum, side] = sumFirst ? [first, second] : [second, first];
+  const others = (part: readonly Axis[]) => [...batch, ...(part === side ? sum : side)];
+  const vectorAlong = (part: readonly Axis[]): boolean => {
+    if (part.length === 0 || !isVector({ ...view, axes: part })) return false;
+    return others(part).every(({ stride }) => stride % 4 === 0);
+  };
+  const along = reaches(sum) && sum.length > 0 ? "sum" : "side";
+  const vector = vectorAlong(sum) ? "sum" : vectorAlong(side) ? "side" : null;
+  return { batch, side, sum, offset: view.offset, slot: view.slot, vector, along: vector ?? along };
+}
+
+export class Buffers {
+  readonly bindings: Binding[] = [];
+  bind(slot: Slot, type: string, access: Binding["access"]): string {
+    let at = this.bindings.findIndex((other) => other.slot === slot && other.type === type && other.access === access);
+    if (at < 0) at = this.bindings.push({ slot, type, access }) - 1;
+    return `b${at}`;
+  }
+}
+
+/** Statements that load a block of 4 × 4 into `to0` … `to3`: vectors along the side, one for each place of the sum. */
+function loadBlock(of: Operand, buffers: Buffers, to: string, limit: number, sumLimit: string): string[] {
+  const at = (side: string, sum: string): string =>
+    [place(of.batch, of.offset, "z"), place(of.side, 0, side), place(of.sum, 0, sum)].filter((t) => t !== "0u").join(" + ") || "0u";
+  const name = (k: number) => `${to}${k}`;
+  if (of.vector === "sum") {
+    const buffer = buffers.bind(of.slot, "array<vec4f>", "read");
+    const rows = [0, 1, 2, 3].map(
+      (i) => `var w${i} = vec4f(); if (side + ${i}u < ${limit}u && sum < ${sumLimit}) { w${i} = ${buffer}[(${at(`(side + ${i}u)`, "sum")}) / 4u]; }`,
+    );
+    const turned = [0, 1, 2, 3].map((k) => `${name(k)} = vec4f(${[0, 1, 2, 3].map((i) => `w${i}.${"xyzw"[k]}`).join(", ")});`);
+    return [...rows, ...turned];
+  }
+  if (of.vector === "side") {
+    const buffer = buffers.bind(of.slot, "array<vec4f>", "read");
+    return [0, 1, 2, 3].map(
+      (k) => `${name(k)} = vec4f(); if (side < ${limit}u && sum + ${k}u < ${sumLimit}) { ${name(k)} = ${buffer}[(${at("side", `(sum + ${k}u)`)}) / 4u]; }`,
+    );
+  }
+  const buffer = buffers.bind(of.slot, "array<f32>", "read");
+  return [0, 1, 2, 3].flatMap((k) => [
+    `${name(k)} = vec4f();`,
+    ...[0, 1, 2, 3].map(
+      (i) => `if (side + ${i}u < ${limit}u && sum + ${k}u < ${sumLimit}) { ${name(k)}.${"xyzw"[i]} = ${buffer}[${at(`(side + ${i}u)`, `(sum + ${k}u)`)}]; }`,
+    ),
+  ]);
+}
+
+/** Which block of a slice is the `index`-th: blocks that are read one after the other lie side by side in memory. */
+function blockAt(of: Operand, sides: number, sums: number, index: string): { side: string; sum: string } {
+  if (of.along === "sum") return { sum: `(${index} % ${sums}u)`, side: `(${index} / ${sums}u)` };
+  return { side: `(${index} % ${sides}u)`, sum: `(${index} / ${sides}u)` };
+}
+
+export interface Epilogue {
+  readonly alpha: number;
+  readonly beta: number;
+  readonly c: View | null;
+}
+
+/** Statements that store a vector of a row of the result: `vec4f value` at `row`, `column` of matrix `z`. */
+export function storeRow(
+  buffers: Buffers,
+  { m, n, batch }: Pick<Product, "m" | "n" | "batch">,
+  out: Slot,
+  { alpha, beta, c }: Epilogue,
+  parts: number,
+): (value: string) => string {
+  const vector = n % 4 === 0;
+  const target = buffers.bind(out, `array<${typeOfWidth(vector ? 4 : 1)}>`, "read_write");
+  const matrix = parts > 1 ? `(part * ${batch}u + z)` : "z";
+  const where = `${matrix} * ${m * n}u + row * ${n}u + column`;
+  const added = c && addend(buffers, c, [batch, m, n], vector);
+  return (value) => {
+    const scaled = alpha === 1 ? value : `${literal(alpha)} * ${value}`;
+    const sum = (plus: string) => (beta === 1 ? `${scaled} + ${plus}` : `${scaled} + ${literal(beta)} * ${plus}`);
+    if (vector) return `if (column < ${n}u) { ${target}[(${where}) / 4u] = ${added ? sum(added("column")) : scaled}; }`;
+    const each = [0, 1, 2, 3].map(
+      (i) => `if (column + ${i}u < ${n}u) { ${target}[${where} + ${i}u] = all.${"xyzw"[i]}${added ? ` + ${beta === 1 ? "" : `${literal(beta)} * `}${added(`(column + ${i}u)`)}` : ""}; }`,
+    );
+    return `{ let all = ${scaled}; ${each.join(" ")} }`;
+  };
+}
+
+function addend(buffers: Buffers, c: View, shape: readonly number[], vector: boolean): (column: string) => string {
+  const [z, row, column] = axesOf(c.axes, shape)!;
+  const at = (from: string) => [place(z, c.offset, "z"), place(row, 0, "row"), place(column, 0, from)].filter((t) => t !== "0u").join(" + ") || "0u";
+  const repeats = column.every(({ stride }) => stride === 0);
+  const isVec = vector && column.length > 0 && isVector({ ...c, axes: column }) && [...z, ...row].every(({ stride }) => stride % 4 === 0);
+  const buffer = buffers.bind(c.slot, isVec ? "array<vec4f>" : "array<f32>", "read");
+  if (!vector) return (from) => `${buffer}[${at(from)}]`;
+  if (isVec) return (from) => `${buffer}[(${at(from)}) / 4u]`;
+  if (repeats) return (from) => `vec4f(${buffer}[${at(from)}])`;
+  return (from) => `vec4f(${[0, 1, 2, 3].map((i) => `${buffer}[${at(`(${from} + ${i}u)`)}]`).join(", ")})`;
+}
+
+/** The kernel, and where the sum is split, the one that adds the parts. */
+export function emitProduct(step: Product, tile: Tile = tileFor(step), parts = partsFor(step, tile)): Kernel[] {
+  const { m, n, k, batch, out } = step;
+  if (parts === 1) return [emitTiles(step, tile, out, 1)];
+  const partial: Slot = { name: `${out.name} in parts`, size: parts * batch * m * n, dtype: "float32", kind: "temporary" };
+  if (k < parts) throw new Error(`a sum of ${k} in ${parts} parts`);
+  return [emitTiles({ ...step, c: null, alpha: 1 }, tile, partial, parts), emitSum(step, partial, parts)];
+}
+
+function emitTiles(step: Product, tile: Tile, out: Slot, parts: number): Kernel {
+  const { m, n, k, batch } = step;
+  const buffers = new Buffers();
+  const a = operandOf(step.a, [batch, m, k], false);
+  const b = operandOf(step.b, [batch, k, n], true);
+  const { quads } = tile;
+  const [across, down] = [tile.n / 4 / quads, tile.m / 4 / quads];
+  const threads = across * down;
+  const sums = tile.k / 4;
+  const [aBlocks, bBlocks] = [(tile.m / 4) * sums, (tile.n / 4) * sums];
+  const [aStride, bStride] = [tile.m / 4 + 1, tile.n / 4 + 1];
+  const length = Math.ceil(k / parts / tile.k) * tile.k;
+  const end = parts === 1 ? `${k}u` : "end";
+  const rounds = Math.ceil((aBlocks + bBlocks) / threads);
+
+  const load: string[] = [];
+  const save: string[] = [];
+  for (let round = 0; round < rounds; round++) {
+    const [from, to] = [round * threads, (round + 1) * threads];
+    const part = (of: Operand, which: "a" | "b", index: string): void => {
+      const sides = (which === "a" ? tile.m : tile.n) / 4;
+      const at = blockAt(of, sides, sums, index);
+      const origin = which === "a" ? `wg.y * ${tile.m}u` : `wg.x * ${tile.n}u`;
+      const limit = which === "a" ? m : n;
+      const guard = (lines: string[]): string => {
+        const mixed = from < aBlocks && to > aBlocks;
+        const over = which === "b" && to > aBlocks + bBlocks;
+        const conditions = [
+          ...(mixed ? [which === "a" ? `li < ${aBlocks - from}u` : `li >= ${aBlocks - from}u`] : []),
+          ...(over ? [`li < ${aBlocks + bBlocks - from}u`] : []),
+        ];
+        return `${conditions.length > 0 ? `if (${conditions.join(" && ")}) ` : ""}{ ${lines.join(" ")} }`;
+      };
+      load.push(
+        guard([
+          `let side = ${origin} + ${at.side} * 4u; let sum = k0 + ${at.sum} * 4u;`,
+          ...loadBlock(of, buffers, `l${round}_`, limit, end),
+        ]),
+      );
+      const stride = which === "a" ? aStride : bStride;
+      save.push(
+        guard([0, 1, 2, 3].map((j) => `shared_${which}[(${at.sum} * 4u + ${j}u) * ${stride}u + ${at.side}] = l${round}_${j};`)),
+      );
+    };
+    if (from < aBlocks) part(a, "a", from === 0 ? "li" : `(li + ${from}u)`);
+    if (to > aBlocks) part(b, "b", from >= aBlocks ? `(li + ${from - aBlocks}u)` : `(li - ${aBlocks - from}u)`);
+  }
+  const registers = Array.from({ length: rounds }, (_, r) => [0, 1, 2, 3].map((j) => `var l${r}_${j}: vec4f;`).join(" "));
+  const rows = Array.from({ length: 4 * quads }, (_, i) => ({ i, quad: Math.floor(i / 4), part: "xyzw"[i % 4] }));
+  const columns = Array.from({ length: quads }, (_, j) => j);
+  const sumsOf = rows.map(({ i }) => columns.map((j) => `var c${i}_${j} = vec4f();`).join(" "));
+  const multiply = rows.map(({ i, quad, part }) =>
+    columns.map((j) => `c${i}_${j} = fma(vec4f(a${quad}.${part}), b${j}, c${i}_${j});`).join(" "),
+  );
+  const reads = columns.flatMap((j) => [
+    `let a${j} = shared_a[kk * ${aStride}u + ${j * down}u + ty];`,
+    `let b${j} = shared_b[kk * ${bStride}u + ${j * across}u + tx];`,
+  ]);
+  const store = storeRow(buffers, step, out, step, parts);
+  const stores = rows.map(({ i, quad }) => {
+    const each = columns.map(
+      (j) => `    { let column = wg.x * ${tile.n}u + ${j * across * 4}u + tx * 4u; ${store(`c${i}_${j}`)} }`,
+    );
+    const row = `wg.y * ${tile.m}u + ${quad * down * 4}u + ty * 4u + ${i % 4}u`;
+    return `  { let row = ${row}; if (row < ${m}u) {\n${each.join("\n")}\n  } }`;
+  });
+  // A warp covers 8 × 4 places of the tile, so that its reads of shared memory meet few banks twice.
+  const warps = across / 8;
+  const code = `${declarations(buffers.bindings)}
+var<workgroup> shared_a: array<vec4f, ${tile.k * aStride}>;
+var<workgroup> shared_b: array<vec4f, ${tile.k * bStride}>;
+@compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_index) li: u32) {
+  let z = wg.z % ${batch}u;
+  let part = wg.z / ${batch}u;
+  let begin = part * ${length}u;
+  let end = min(begin + ${length}u, ${k}u);
+  let warp = li / 32u;
+  let lane = li % 32u;
+  let tx = (warp % ${warps}u) * 8u + lane % 8u;
+  let ty = (warp / ${warps}u) * 4u + lane / 8u;
+  ${registers.join("\n  ")}
+  ${sumsOf.join("\n  ")}
+  { let k0 = begin;
+    ${load.join("\n    ")} }
+  for (var next = begin + ${tile.k}u; next < end + ${tile.k}u; next += ${tile.k}u) {
+    workgroupBarrier();
+    ${save.join("\n    ")}
+    workgroupBarrier();
+    { let k0 = next;
+    ${load.join("\n    ")} }
+    for (var kk = 0u; kk < ${tile.k}u; kk++) {
+      ${reads.join("\n      ")}
+      ${multiply.join("\n      ")}
+    }
+  }
+${stores.join("\n")}
+}`;
+  return {
+    label: `product ${tile.m}x${tile.n}${parts > 1 ? " split" : ""}`,
+    code,
+    bindings: buffers.bindings,
+    groups: [Math.ceil(n / tile.n), Math.ceil(m / tile.m), batch * parts],
+  };
+}
+
+/** `out = α Σ parts + β c`. */
+export function emitSum(step: Product, partial: Slot, parts: number): Kernel {
+  const { m, n, batch, out } = step;
+  const buffers = new Buffers();
+  const vector = n % 4 === 0;
+  const from = buffers.bind(partial, `array<${typeOfWidth(vector ? 4 : 1)}>`, "read");
+  const store = storeRow(buffers, step, out, step, 1);
+  const quads = Math.ceil(n / 4);
+  const { groups, number } = spread(Math.ceil((batch * m * quads) / 256));
+  const read = vector
+    ? `${from}[(part * ${batch * m * n}u + z * ${m * n}u + row * ${n}u + column) / 4u]`
+    : `vec4f(${[0, 1, 2, 3].map((i) => `${from}[min(part * ${batch * m * n}u + z * ${m * n}u + row * ${n}u + column + ${i}u, ${partial.size - 1}u)]`).join(", ")})`;
+  const code = `${declarations(buffers.bindings)}
+@compute @workgroup_size(256) fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_index) li: u32) {
+  let q = ${number} * 256u + li;
+  if (q >= ${batch * m * quads}u) { return; }
+  let z = q / ${m * quads}u;
+  let row = q / ${quads}u % ${m}u;
+  let column = q % ${quads}u * 4u;
+  var value = vec4f();
+  for (var part = 0u; part < ${parts}u; part++) { value += ${read}; }
+  ${store("value")}
+}`;
+  return { label: "product sum", code, bindings: buffers.bindings, groups };
+}
