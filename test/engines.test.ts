@@ -134,7 +134,7 @@ describe("an engine that was asked for by name and cannot run ends in one line t
   test("and the choice of engines is named where there is no such engine", async () => {
     const { code, stderr } = await run("gpu");
     expect(code).toBe(2);
-    expect(stderr).toMatch(/^error: [^\n]*compiled, webgpu, cuda, coreml, directml, eager[^\n]*\n$/);
+    expect(stderr).toMatch(/^error: [^\n]*compiled, webgpu, cuda, coreml, directml, dawn, eager[^\n]*\n$/);
   });
 });
 

@@ -53,8 +53,9 @@ export function onnxFlags(command: Command): Command {
     .option("--output <NAME>", "of an .onnx file, where several could be the embedding");
 }
 
-/** @throws InputError for `--engine eager`: only ONNX Runtime runs these files */
+/** @throws InputError for the engines `eager` and `dawn`: only ONNX Runtime runs these files */
 export function onnxOptions({ size, mean, std, output, engine = "compiled" }: OnnxFlags): OpenOnnxOptions {
-  if (engine === "eager") throw new InputError("--engine eager: an .onnx file is run by ONNX Runtime alone");
+  if (engine === "eager" || engine === "dawn")
+    throw new InputError(`--engine ${engine}: an .onnx file is run by ONNX Runtime alone`);
   return { size, mean, std, output, provider: COMPILED[engine] };
 }

@@ -2,6 +2,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { BACKENDS, startBackend, type BackendName } from "./backend.js";
 import { COMPILED, ENGINES, startEngine, type CompiledName, type EngineName } from "./engine.js";
+import { probeDawn } from "./gpuProbe.js";
 import { probeProvider } from "./providers.js";
 
 /** What a name of `--engine`, or of a tfjs backend, comes to here: a description, or the reason why not. */
@@ -27,8 +28,8 @@ async function attempt<Name extends string>(name: Name, work: () => Promise<stri
   }
 }
 
-async function describeCompiled(name: CompiledName): Promise<string> {
-  const probe = await probeProvider(COMPILED[name]);
+async function describeCompiled(name: CompiledName | "dawn"): Promise<string> {
+  const probe = await (name === "dawn" ? probeDawn() : probeProvider(COMPILED[name]));
   if (!probe.ok) throw new Error(probe.reason);
   const { description } = await startEngine(name);
   return `${description}, a 512×512 product in ${Number(probe.milliseconds.toPrecision(2))} ms`;

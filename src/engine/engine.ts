@@ -5,6 +5,9 @@ import { startBackend } from "./backend.js";
 import { compiledRunner, compileFunction, type CompiledFunction } from "./compile.js";
 import { forgiving } from "./forgiving.js";
 import { probeProvider } from "./providers.js";
+import { openGpu } from "./gpuDevice.js";
+import { probeDawn } from "./gpuProbe.js";
+import { gpuFunction, gpuRunner, precisionAsked } from "./gpuRunner.js";
 import { eagerRunner, type Runner, type StepFunction } from "./runner.js";
 import { computeThreads, loadRuntime, type Provider } from "./runtime.js";
 import { EngineUnavailable } from "./unavailable.js";
@@ -21,10 +24,14 @@ export type CompiledName = keyof typeof COMPILED;
 
 /**
  * `compiled`: traced once, run by ONNX Runtime on the processor; `webgpu`, `cuda`, `coreml`, `directml`: the same on a
- * device. `eager`: operation by operation on tfjs, for looking inside.
+ * device; `dawn`: the same graphs by GPU kernels of our own. `eager`: operation by operation on tfjs, for looking inside.
  */
-export type EngineName = CompiledName | "eager";
-export const ENGINES = [...(Object.keys(COMPILED) as CompiledName[]), "eager"] as const satisfies readonly EngineName[];
+export type EngineName = CompiledName | "dawn" | "eager";
+export const ENGINES = [
+  ...(Object.keys(COMPILED) as CompiledName[]),
+  "dawn",
+  "eager",
+] as const satisfies readonly EngineName[];
 
 export interface Engine {
   /** What runs now; a default engine may come to say `eager`. */
@@ -42,13 +49,14 @@ export interface Engine {
   ): Promise<CompiledFunction>;
 }
 
+const ON_PROCESSOR = "--engine compiled runs the same graphs on the processor";
+
 async function compiledEngine(name: CompiledName): Promise<Engine> {
   const { env } = await loadRuntime();
   const provider = COMPILED[name];
   if (provider !== "cpu") {
     const probe = await probeProvider(provider);
-    const wayOn = "--engine compiled runs the same graphs on the processor";
-    if (!probe.ok) throw new EngineUnavailable(`engine ${name}: ${probe.reason}`, wayOn);
+    if (!probe.ok) throw new EngineUnavailable(`engine ${name}: ${probe.reason}`, ON_PROCESSOR);
   }
   const threads = provider === "cpu" ? `, cpu, ${computeThreads()} thread${computeThreads() === 1 ? "" : "s"}` : "";
   return {
@@ -57,6 +65,24 @@ async function compiledEngine(name: CompiledName): Promise<Engine> {
     notes: [],
     runner: (step, initial) => compiledRunner(step, initial, { provider }),
     prepare: (f, example) => compileFunction(f, example, { provider }),
+  };
+}
+
+async function dawnEngine(): Promise<Engine> {
+  const precision = precisionAsked();
+  const probe = await probeDawn();
+  if (!probe.ok) throw new EngineUnavailable(`engine dawn: ${probe.reason}`, ON_PROCESSOR);
+  const gpu = await openGpu();
+  if (precision === "f16" && !gpu.traits.f16) {
+    const reason = `engine dawn: ${gpu.name} has no products of 16-bit matrices, which M3RET_GPU_PRECISION=f16 asks for`;
+    throw new EngineUnavailable(reason, "without it, products are in 32 bits");
+  }
+  return {
+    name: "dawn",
+    description: `dawn (${gpu.name}, products in ${precision === "f16" ? "16 bits, summed in 32" : "32 bits"})`,
+    notes: [],
+    runner: (step, initial) => gpuRunner(step, initial, { precision }),
+    prepare: (f, example) => gpuFunction(f, example, { precision }),
   };
 }
 
@@ -91,6 +117,7 @@ export type OnNote = (note: string) => void;
  */
 export async function startEngine(name?: EngineName, onNote: OnNote = () => {}): Promise<Engine> {
   if (name === "eager") return eagerEngine([]);
+  if (name === "dawn") return dawnEngine();
   if (name !== undefined) return compiledEngine(name);
   try {
     return forgiving(await compiledEngine("compiled"), eagerEngine, onNote);

@@ -48,6 +48,7 @@ interface GpuAdapter {
     readonly architecture: string;
     readonly device: string;
     readonly description: string;
+    readonly isFallbackAdapter?: boolean;
     readonly subgroupMinSize?: number;
     readonly subgroupMaxSize?: number;
     readonly subgroupMatrixConfigs?: readonly Readonly<Record<string, number | string>>[];
@@ -68,7 +69,9 @@ export const DAWN_PACKAGE: string = "webgpu";
  * Our shaders stay inside their buffers by themselves, and are checked where they are made, so the checks of every
  * access and every call are left out. The unsafe ones are matrices of subgroups, and 16-bit floats on NVIDIA.
  */
-const TOGGLES = ["allow_unsafe_apis", "vulkan_enable_f16_on_nvidia", "disable_robustness", ...(process.env.M3RET_DEBUG ? [] : ["skip_validation"])];
+const TOGGLES = ["allow_unsafe_apis", "vulkan_enable_f16_on_nvidia", "disable_robustness", "skip_validation"];
+/** How Dawn is started. */
+export const DAWN_OPTIONS: readonly string[] = [`enable-dawn-features=${TOGGLES.join(",")}`];
 const FEATURES = ["subgroups", "shader-f16", "chromium-experimental-subgroup-matrix", "timestamp-query"];
 const LIMITS = [
   "maxBufferSize",
@@ -104,7 +107,7 @@ async function open(): Promise<Gpu> {
     const why = missing ? "is not installed" : `does not load (${(error as Error).message.split("\n")[0]})`;
     throw new EngineUnavailable(`the engine dawn needs the package ${DAWN_PACKAGE}, which ${why}`);
   }
-  const instance = dawn.create([`enable-dawn-features=${TOGGLES.join(",")}`]);
+  const instance = dawn.create(DAWN_OPTIONS);
   const adapter = await instance.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new EngineUnavailable("Dawn finds no GPU adapter");
   const features = FEATURES.filter((name) => adapter.features.has(name));
@@ -122,7 +125,13 @@ async function open(): Promise<Gpu> {
     device,
     name: info.description || [info.vendor, info.architecture, info.device].filter(Boolean).join(" "),
     features,
-    traits: { subgroup: even ? (info.subgroupMinSize ?? 0) : 0, f16: f16 && features.includes("shader-f16") },
+    traits: {
+      subgroup: even ? (info.subgroupMinSize ?? 0) : 0,
+      f16: f16 && features.includes("shader-f16"),
+      software:
+        (info.isFallbackAdapter ?? false) ||
+        /swiftshader|llvmpipe|lavapipe/i.test(`${info.device} ${info.description}`),
+    },
     mostBuffers: device.limits.maxStorageBuffersPerShaderStage,
   };
 }

@@ -125,7 +125,8 @@ export class Emitter {
     if (local) return this.#local(local, view, index, width);
     const scaled = (value: string) => this.variable(scale === 1 ? value : `${value} * ${literal(scale)}`);
     const cast = slot.dtype === "int32" ? "f32" : "";
-    const element = (at: string) => `${cast}(${this.bind(slot, `array<${slot.dtype === "int32" ? "i32" : "f32"}>`, "read")}[${at}])`;
+    const element = (at: string) =>
+      `${cast}(${this.bind(slot, `array<${slot.dtype === "int32" ? "i32" : "f32"}>`, "read")}[${at}])`;
     const where = (from: string) => place(view.axes, view.offset, from, from === index ? this.known : undefined);
     if (width === 1) return scaled(element(where(index)));
     const last = view.axes[view.axes.length - 1];
@@ -204,7 +205,17 @@ export class Emitter {
     const extents = node.inputs.map((input) => this.#shape(input)[axis]);
     if (width === 4 && extents.some((extent) => (extent * inner) % 4 !== 0))
       return this.#four(index, (one) => this.#concat(node, shape, one, 1));
-    const outer = this.index(place([{ extent: sizeOf(shape.slice(0, axis)), stride: 1 }, { extent: shape[axis] * inner, stride: 0 }], 0, index, this.known));
+    const outer = this.index(
+      place(
+        [
+          { extent: sizeOf(shape.slice(0, axis)), stride: 1 },
+          { extent: shape[axis] * inner, stride: 0 },
+        ],
+        0,
+        index,
+        this.known,
+      ),
+    );
     const within = this.index(`${index} - ${outer} * ${shape[axis] * inner}u`);
     let start = 0;
     const cases = node.inputs.map((input, j) => {

@@ -36,6 +36,8 @@ export interface GpuTraits {
   /** Threads that share registers, where they always are as many; 0 where that is not known. */
   readonly subgroup: number;
   readonly f16: boolean;
+  /** Whether the processor plays the GPU. */
+  readonly software: boolean;
 }
 
 const MOST_GROUPS = 65_535;
@@ -49,7 +51,9 @@ export function spread(count: number): { groups: [number, number, number]; numbe
 }
 
 export function declarations(bindings: readonly Binding[]): string {
-  return bindings.map(({ type, access }, i) => `@group(0) @binding(${i}) var<storage, ${access}> b${i}: ${type};`).join("\n");
+  return bindings
+    .map(({ type, access }, i) => `@group(0) @binding(${i}) var<storage, ${access}> b${i}: ${type};`)
+    .join("\n");
 }
 
 export const HEAD = "(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_index) li: u32)";
@@ -73,7 +77,9 @@ const shapeOf = (values: ReadonlyMap<string, Value>, name: string): readonly num
 const THREADS = 256;
 
 export function emitGroup(group: Group, values: ReadonlyMap<string, Value>, traits?: GpuTraits): Kernel {
-  return group.columns === 0 ? emitFlat(group, values) : emitRows(group, values, traits ?? { subgroup: 0, f16: false });
+  return group.columns === 0
+    ? emitFlat(group, values)
+    : emitRows(group, values, traits ?? { subgroup: 0, f16: false, software: false });
 }
 
 function emitFlat({ size, outputs }: Group, values: ReadonlyMap<string, Value>): Kernel {
@@ -153,7 +159,12 @@ function emitRows({ size, columns, outputs }: Group, values: ReadonlyMap<string,
     const of = pass.map(({ name }) => {
       const value = values.get(name)!;
       if (!("node" in value)) throw new Error(`${name} is no reduction`);
-      return { ...REDUCERS[value.node.op], op: value.node.op, input: value.node.inputs[0], at: reduced.findIndex((o) => o.name === name) };
+      return {
+        ...REDUCERS[value.node.op],
+        op: value.node.op,
+        input: value.node.inputs[0],
+        at: reduced.findIndex((o) => o.name === name),
+      };
     });
     for (const { at, start } of of) text.push(`  var p${at} = ${V}(${start});`);
     const lines = emitter.scope();

@@ -61,7 +61,12 @@ export function lowerForGpu(graph: OnnxGraph): OnnxGraph {
       const square = add("Mul", [centred, centred], `${y} square`, shape);
       const total = alongRows("ReduceSum", square, `${y} squares`);
       const variance = add("Mul", [total, number(1 / width)], `${y} variance`, rows);
-      const deviation = add("Sqrt", [add("Add", [variance, number(epsilon)], `${y} safe`, rows)], `${y} deviation`, rows);
+      const deviation = add(
+        "Sqrt",
+        [add("Add", [variance, number(epsilon)], `${y} safe`, rows)],
+        `${y} deviation`,
+        rows,
+      );
       const inverse = add("Reciprocal", [deviation], outputs[2] || `${y} inverse`, rows);
       const unit = add("Mul", [centred, inverse], `${y} unit`, shape);
       const scaled = inputs[2] ? `${y} scaled` : y;
@@ -69,7 +74,9 @@ export function lowerForGpu(graph: OnnxGraph): OnnxGraph {
       if (inputs[2]) add("Add", [scaled, inputs[2]], y, shape);
     } else if (REDUCTIONS[op]) {
       const shape = shapeOf(x);
-      const axes = inputs[1] ? ints(inputs[1]).map((axis) => (axis < 0 ? axis + shape.length : axis)) : shape.map((_, i) => i);
+      const axes = inputs[1]
+        ? ints(inputs[1]).map((axis) => (axis < 0 ? axis + shape.length : axis))
+        : shape.map((_, i) => i);
       const count = sizeOf(axes.map((axis) => shape[axis]));
       const from = op === "ReduceSumSquare" ? add("Mul", [x, x], `${y} square`, shape) : x;
       const to = op === "ReduceMean" ? `${y} sum` : y;
@@ -78,7 +85,11 @@ export function lowerForGpu(graph: OnnxGraph): OnnxGraph {
     } else if (op === "Pad") {
       const [, pads, value] = inputs;
       const before = ints(pads).slice(0, shapeOf(x).length);
-      nodes.push({ ...node, inputs: [x], attributes: { before, value: { float: value ? Number(constants[value].data[0]) : 0 } } });
+      nodes.push({
+        ...node,
+        inputs: [x],
+        attributes: { before, value: { float: value ? Number(constants[value].data[0]) : 0 } },
+      });
     } else if (op === "Slice") {
       const [starts, ends, axes, steps] = inputs.slice(1).map(ints);
       if (steps?.some((step) => step !== 1)) throw new Error("Slice with steps");

@@ -42,10 +42,19 @@ export function matrixPartsFor(step: Product, tile: MatrixTile): number {
   return Math.max(1, Math.min(Math.floor(ENOUGH / tiles), Math.floor(step.k / SHORTEST)));
 }
 
-export function emitMatrixProduct(step: Product, tile = matrixTileFor(step), parts = matrixPartsFor(step, tile)): Kernel[] {
+export function emitMatrixProduct(
+  step: Product,
+  tile = matrixTileFor(step),
+  parts = matrixPartsFor(step, tile),
+): Kernel[] {
   const { m, n, batch, out } = step;
   if (parts === 1) return [emitTiles(step, tile, out, 1)];
-  const partial: Slot = { name: `${out.name} in parts`, size: parts * batch * m * n, dtype: "float32", kind: "temporary" };
+  const partial: Slot = {
+    name: `${out.name} in parts`,
+    size: parts * batch * m * n,
+    dtype: "float32",
+    kind: "temporary",
+  };
   return [emitTiles({ ...step, c: null, alpha: 1 }, tile, partial, parts), emitSum(step, partial, parts)];
 }
 
@@ -65,20 +74,35 @@ function sliceOf(of: Operand, side: number, sum: number, threads: number): Slice
   return { rows, width, stride: width + GAP, count: (rows * width) / 4 / threads, alongSum };
 }
 
-function moves(of: Operand, slice: Slice, buffers: Buffers, name: "a" | "b", origin: string, limit: number, end: string, threads: number) {
+function moves(
+  of: Operand,
+  slice: Slice,
+  buffers: Buffers,
+  name: "a" | "b",
+  origin: string,
+  limit: number,
+  end: string,
+  threads: number,
+) {
   const at = (side: string, sum: string): string =>
-    [place(of.batch, of.offset, "z"), place(of.side, 0, side), place(of.sum, 0, sum)].filter((t) => t !== "0u").join(" + ") || "0u";
+    [place(of.batch, of.offset, "z"), place(of.side, 0, side), place(of.sum, 0, sum)]
+      .filter((t) => t !== "0u")
+      .join(" + ") || "0u";
   const quads = slice.width / 4;
   const load: string[] = [];
   const save: string[] = [];
   for (let i = 0; i < slice.count; i++) {
     const index = `(li + ${i * threads}u)`;
     const where = `let row = ${index} / ${quads}u; let column = ${index} % ${quads}u * 4u;`;
-    const [side, sum] = slice.alongSum ? [`(${origin} + row)`, "(k0 + column)"] : [`(${origin} + column)`, "(k0 + row)"];
+    const [side, sum] = slice.alongSum
+      ? [`(${origin} + row)`, "(k0 + column)"]
+      : [`(${origin} + column)`, "(k0 + row)"];
     const register = `r${name}${i}`;
     if (of.vector) {
       const buffer = buffers.bind(of.slot, "array<vec4f>", "read");
-      load.push(`{ ${where} ${register} = vec4h(); if (${side} < ${limit}u && ${sum} < ${end}) { ${register} = vec4h(${buffer}[(${at(side, sum)}) / 4u]); } }`);
+      load.push(
+        `{ ${where} ${register} = vec4h(); if (${side} < ${limit}u && ${sum} < ${end}) { ${register} = vec4h(${buffer}[(${at(side, sum)}) / 4u]); } }`,
+      );
     } else {
       const buffer = buffers.bind(of.slot, "array<f32>", "read");
       const each = [0, 1, 2, 3].map((q) => {
@@ -110,15 +134,21 @@ function emitTiles(step: Product, tile: MatrixTile, out: Slot, parts: number): K
   const both = list(down).flatMap((i) => list(across).map((j) => [i, j] as const));
   const steps = list(tile.k / SIDE).map((kk) => {
     const aAt = (i: number) =>
-      aSlice.alongSum ? `(wm + ${i * SIDE}u) * ${aSlice.stride}u + ${kk * SIDE}u` : `${kk * SIDE * aSlice.stride}u + wm + ${i * SIDE}u`;
+      aSlice.alongSum
+        ? `(wm + ${i * SIDE}u) * ${aSlice.stride}u + ${kk * SIDE}u`
+        : `${kk * SIDE * aSlice.stride}u + wm + ${i * SIDE}u`;
     const bAt = (j: number) =>
-      bSlice.alongSum ? `(wn + ${j * SIDE}u) * ${bSlice.stride}u + ${kk * SIDE}u` : `${kk * SIDE * bSlice.stride}u + wn + ${j * SIDE}u`;
+      bSlice.alongSum
+        ? `(wn + ${j * SIDE}u) * ${bSlice.stride}u + ${kk * SIDE}u`
+        : `${kk * SIDE * bSlice.stride}u + wn + ${j * SIDE}u`;
     return `{ ${[
       ...list(down).map(
-        (i) => `let x${i} = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, ${aSlice.alongSum ? "row_major" : "col_major"}>(&shared_a, ${aAt(i)}, ${aSlice.stride}u);`,
+        (i) =>
+          `let x${i} = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, ${aSlice.alongSum ? "row_major" : "col_major"}>(&shared_a, ${aAt(i)}, ${aSlice.stride}u);`,
       ),
       ...list(across).map(
-        (j) => `let y${j} = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, ${bSlice.alongSum ? "col_major" : "row_major"}>(&shared_b, ${bAt(j)}, ${bSlice.stride}u);`,
+        (j) =>
+          `let y${j} = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, ${bSlice.alongSum ? "col_major" : "row_major"}>(&shared_b, ${bAt(j)}, ${bSlice.stride}u);`,
       ),
       ...both.map(([i, j]) => `c${i}_${j} = subgroupMatrixMultiplyAccumulate(x${i}, y${j}, c${i}_${j});`),
     ].join("\n      ")} }`;
@@ -179,5 +209,10 @@ ${direct ? "" : `var<workgroup> shared_c: array<f32, ${(threads / 32) * 256}>;`}
   }
 ${stores.join("\n")}
 }`;
-  return { label: `matrix ${tile.m}x${tile.n}${parts > 1 ? " split" : ""}`, code, bindings, groups: [Math.ceil(n / tile.n), Math.ceil(m / tile.m), batch * parts] };
+  return {
+    label: `matrix ${tile.m}x${tile.n}${parts > 1 ? " split" : ""}`,
+    code,
+    bindings,
+    groups: [Math.ceil(n / tile.n), Math.ceil(m / tile.m), batch * parts],
+  };
 }

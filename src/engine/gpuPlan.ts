@@ -64,7 +64,17 @@ const LONG = 4096;
 const LOOKBACK = 80;
 /** Numbers of every type are floats here, and truth is 1: by the numbers of ONNX's types, what a cast to them does. */
 const CASTS: Readonly<Record<number, string>> = { 1: "Identity", 6: "Truncate", 9: "Truth" };
-const VIEWED: ReadonlySet<string> = new Set(["Gemm", "MatMul", "Transpose", "Slice", "Split", "Expand", "Concat", "Pad", "Gather"]);
+const VIEWED: ReadonlySet<string> = new Set([
+  "Gemm",
+  "MatMul",
+  "Transpose",
+  "Slice",
+  "Split",
+  "Expand",
+  "Concat",
+  "Pad",
+  "Gather",
+]);
 
 export function planGraph(source: OnnxGraph, mostBuffers: number): Plan {
   const graph = lowerForGpu(source);
@@ -94,7 +104,9 @@ export function planGraph(source: OnnxGraph, mostBuffers: number): Plan {
   }
   const readersOf = (name: string): OnnxNode[] =>
     (readers.get(name) ?? []).flatMap((node) =>
-      (node.op === "Reshape" || node.op === "Identity") && !(node.outputs[0] in graph.outputs) ? readersOf(node.outputs[0]) : [node],
+      (node.op === "Reshape" || node.op === "Identity") && !(node.outputs[0] in graph.outputs)
+        ? readersOf(node.outputs[0])
+        : [node],
     );
 
   const scalars = Object.keys(graph.inputs).filter((name) => graph.inputs[name].shape.length === 0);
@@ -116,7 +128,10 @@ export function planGraph(source: OnnxGraph, mostBuffers: number): Plan {
     if (size === 1) values.set(name, { shape, number: Number(data[0]) });
     else {
       const slot: Slot = { name, size, dtype: dtype === "int32" ? "int32" : "float32", kind: "constant" };
-      constants.set(slot, dtype === "bool" ? Float32Array.from(data as Uint8Array) : (data as Float32Array | Int32Array));
+      constants.set(
+        slot,
+        dtype === "bool" ? Float32Array.from(data as Uint8Array) : (data as Float32Array | Int32Array),
+      );
       values.set(name, { shape, view: wholeView(slot) });
     }
   }
@@ -162,7 +177,9 @@ export function planGraph(source: OnnxGraph, mostBuffers: number): Plan {
       const sameDomain = group.size === domain && (!row || !group.columns || group.columns === row.columns);
       const perRow = !row && group.columns > 0 && group.size === size * group.columns;
       if (!sameDomain && !perRow) continue;
-      const shared = [...leaves].some((leaf) => own.has(leaf) || (leaf.size * 2 >= group.size && group.reads.has(leaf)));
+      const shared = [...leaves].some(
+        (leaf) => own.has(leaf) || (leaf.size * 2 >= group.size && group.reads.has(leaf)),
+      );
       if (!shared) continue;
       const joined: Group = {
         ...group,
@@ -292,7 +309,9 @@ export function planGraph(source: OnnxGraph, mostBuffers: number): Plan {
     const shape = shapeOf(x);
     const to = graph.types.get(y)!.shape;
     const axes = [...(node.attributes.axes as number[])].filter((axis) => shape[axis] > 1).sort((p, q) => p - q);
-    const between = shape.slice(axes[0], axes[axes.length - 1] + 1).filter((extent, i) => extent > 1 && !axes.includes(axes[0] + i));
+    const between = shape
+      .slice(axes[0], axes[axes.length - 1] + 1)
+      .filter((extent, i) => extent > 1 && !axes.includes(axes[0] + i));
     if (between.length > 0) {
       const perm = [...shape.keys()].filter((axis) => !axes.includes(axis)).concat(axes);
       const turned = `${y} turned`;
@@ -322,7 +341,8 @@ export function planGraph(source: OnnxGraph, mostBuffers: number): Plan {
     if (node.op !== "Mul") return null;
     for (const [f, x] of [node.inputs, [...node.inputs].reverse()]) {
       const [number, value] = [valueOf(f), valueOf(x)];
-      if ("number" in number && "view" in value && sizeOf(number.shape) === 1 && value.view.slot.size > 1) return { by: number.number, of: x };
+      if ("number" in number && "view" in value && sizeOf(number.shape) === 1 && value.view.slot.size > 1)
+        return { by: number.number, of: x };
     }
     return null;
   };
@@ -346,9 +366,17 @@ export function planGraph(source: OnnxGraph, mostBuffers: number): Plan {
       else if ("number" in value) values.set(y, { shape, number: value.number });
       else express(y, { op: "Identity", domain: "", inputs: [from[0]], outputs: [y], attributes: {} }, shape);
     } else if (op === "Transpose") {
-      view(y, shape, reviewed(from[0], (it) => transposed(it, shapeOf(from[0]), attributes.perm as number[])));
+      view(
+        y,
+        shape,
+        reviewed(from[0], (it) => transposed(it, shapeOf(from[0]), attributes.perm as number[])),
+      );
     } else if (op === "Expand") {
-      view(y, shape, reviewed(from[0], (it) => expanded(it, shapeOf(from[0]), shape)));
+      view(
+        y,
+        shape,
+        reviewed(from[0], (it) => expanded(it, shapeOf(from[0]), shape)),
+      );
     } else if (op === "Slice") {
       const [starts, ends, axes] = [attributes.starts, attributes.ends, attributes.axes] as number[][];
       const cut = (it: View): View | null => {
@@ -367,7 +395,11 @@ export function planGraph(source: OnnxGraph, mostBuffers: number): Plan {
       (attributes.sizes as number[]).forEach((size, i) => {
         const [at, of] = [start, graph.types.get(to[i])!.shape];
         if (readers.has(to[i]) || to[i] in graph.outputs)
-          view(to[i], of, reviewed(from[0], (it) => sliced(it, shapeOf(from[0]), attributes.axis as number, at, size)));
+          view(
+            to[i],
+            of,
+            reviewed(from[0], (it) => sliced(it, shapeOf(from[0]), attributes.axis as number, at, size)),
+          );
         start += size;
       });
     } else if (op === "Gemm" || op === "MatMul") product(node);
@@ -388,7 +420,8 @@ export function planGraph(source: OnnxGraph, mostBuffers: number): Plan {
         values.set(y, { shape, view: { ...value.view, scale: value.view.scale * scale.by } });
       } else {
         const cast = CASTS[attributes.to as number];
-        if (op === "Cast" && !cast) throw new Error(`the operation Cast to type ${String(attributes.to)} is not covered`);
+        if (op === "Cast" && !cast)
+          throw new Error(`the operation Cast to type ${String(attributes.to)} is not covered`);
         express(y, op === "Cast" ? { ...node, op: cast } : node, shape, FORMULAS[op === "Cast" ? cast : op].cost);
         settle(y);
       }

@@ -81,27 +81,34 @@ export class Buffers {
 /** Statements that load a block of 4 × 4 into `to0` … `to3`: vectors along the side, one for each place of the sum. */
 function loadBlock(of: Operand, buffers: Buffers, to: string, limit: number, sumLimit: string): string[] {
   const at = (side: string, sum: string): string =>
-    [place(of.batch, of.offset, "z"), place(of.side, 0, side), place(of.sum, 0, sum)].filter((t) => t !== "0u").join(" + ") || "0u";
+    [place(of.batch, of.offset, "z"), place(of.side, 0, side), place(of.sum, 0, sum)]
+      .filter((t) => t !== "0u")
+      .join(" + ") || "0u";
   const name = (k: number) => `${to}${k}`;
   if (of.vector === "sum") {
     const buffer = buffers.bind(of.slot, "array<vec4f>", "read");
     const rows = [0, 1, 2, 3].map(
-      (i) => `var w${i} = vec4f(); if (side + ${i}u < ${limit}u && sum < ${sumLimit}) { w${i} = ${buffer}[(${at(`(side + ${i}u)`, "sum")}) / 4u]; }`,
+      (i) =>
+        `var w${i} = vec4f(); if (side + ${i}u < ${limit}u && sum < ${sumLimit}) { w${i} = ${buffer}[(${at(`(side + ${i}u)`, "sum")}) / 4u]; }`,
     );
-    const turned = [0, 1, 2, 3].map((k) => `${name(k)} = vec4f(${[0, 1, 2, 3].map((i) => `w${i}.${"xyzw"[k]}`).join(", ")});`);
+    const turned = [0, 1, 2, 3].map(
+      (k) => `${name(k)} = vec4f(${[0, 1, 2, 3].map((i) => `w${i}.${"xyzw"[k]}`).join(", ")});`,
+    );
     return [...rows, ...turned];
   }
   if (of.vector === "side") {
     const buffer = buffers.bind(of.slot, "array<vec4f>", "read");
     return [0, 1, 2, 3].map(
-      (k) => `${name(k)} = vec4f(); if (side < ${limit}u && sum + ${k}u < ${sumLimit}) { ${name(k)} = ${buffer}[(${at("side", `(sum + ${k}u)`)}) / 4u]; }`,
+      (k) =>
+        `${name(k)} = vec4f(); if (side < ${limit}u && sum + ${k}u < ${sumLimit}) { ${name(k)} = ${buffer}[(${at("side", `(sum + ${k}u)`)}) / 4u]; }`,
     );
   }
   const buffer = buffers.bind(of.slot, "array<f32>", "read");
   return [0, 1, 2, 3].flatMap((k) => [
     `${name(k)} = vec4f();`,
     ...[0, 1, 2, 3].map(
-      (i) => `if (side + ${i}u < ${limit}u && sum + ${k}u < ${sumLimit}) { ${name(k)}.${"xyzw"[i]} = ${buffer}[${at(`(side + ${i}u)`, `(sum + ${k}u)`)}]; }`,
+      (i) =>
+        `if (side + ${i}u < ${limit}u && sum + ${k}u < ${sumLimit}) { ${name(k)}.${"xyzw"[i]} = ${buffer}[${at(`(side + ${i}u)`, `(sum + ${k}u)`)}]; }`,
     ),
   ]);
 }
@@ -136,7 +143,8 @@ export function storeRow(
     const sum = (plus: string) => (beta === 1 ? `${scaled} + ${plus}` : `${scaled} + ${literal(beta)} * ${plus}`);
     if (vector) return `if (column < ${n}u) { ${target}[(${where}) / 4u] = ${added ? sum(added("column")) : scaled}; }`;
     const each = [0, 1, 2, 3].map(
-      (i) => `if (column + ${i}u < ${n}u) { ${target}[${where} + ${i}u] = all.${"xyzw"[i]}${added ? ` + ${beta === 1 ? "" : `${literal(beta)} * `}${added(`(column + ${i}u)`)}` : ""}; }`,
+      (i) =>
+        `if (column + ${i}u < ${n}u) { ${target}[${where} + ${i}u] = all.${"xyzw"[i]}${added ? ` + ${beta === 1 ? "" : `${literal(beta)} * `}${added(`(column + ${i}u)`)}` : ""}; }`,
     );
     return `{ let all = ${scaled}; ${each.join(" ")} }`;
   };
@@ -144,9 +152,15 @@ export function storeRow(
 
 function addend(buffers: Buffers, c: View, shape: readonly number[], vector: boolean): (column: string) => string {
   const [z, row, column] = axesOf(c.axes, shape)!;
-  const at = (from: string) => [place(z, c.offset, "z"), place(row, 0, "row"), place(column, 0, from)].filter((t) => t !== "0u").join(" + ") || "0u";
+  const at = (from: string) =>
+    [place(z, c.offset, "z"), place(row, 0, "row"), place(column, 0, from)].filter((t) => t !== "0u").join(" + ") ||
+    "0u";
   const repeats = column.every(({ stride }) => stride === 0);
-  const isVec = vector && column.length > 0 && isVector({ ...c, axes: column }) && [...z, ...row].every(({ stride }) => stride % 4 === 0);
+  const isVec =
+    vector &&
+    column.length > 0 &&
+    isVector({ ...c, axes: column }) &&
+    [...z, ...row].every(({ stride }) => stride % 4 === 0);
   const buffer = buffers.bind(c.slot, isVec ? "array<vec4f>" : "array<f32>", "read");
   if (!vector) return (from) => `${buffer}[${at(from)}]`;
   if (isVec) return (from) => `${buffer}[(${at(from)}) / 4u]`;
@@ -158,7 +172,12 @@ function addend(buffers: Buffers, c: View, shape: readonly number[], vector: boo
 export function emitProduct(step: Product, tile: Tile = tileFor(step), parts = partsFor(step, tile)): Kernel[] {
   const { m, n, k, batch, out } = step;
   if (parts === 1) return [emitTiles(step, tile, out, 1)];
-  const partial: Slot = { name: `${out.name} in parts`, size: parts * batch * m * n, dtype: "float32", kind: "temporary" };
+  const partial: Slot = {
+    name: `${out.name} in parts`,
+    size: parts * batch * m * n,
+    dtype: "float32",
+    kind: "temporary",
+  };
   if (k < parts) throw new Error(`a sum of ${k} in ${parts} parts`);
   return [emitTiles({ ...step, c: null, alpha: 1 }, tile, partial, parts), emitSum(step, partial, parts)];
 }
@@ -204,13 +223,19 @@ function emitTiles(step: Product, tile: Tile, out: Slot, parts: number): Kernel 
       );
       const stride = which === "a" ? aStride : bStride;
       save.push(
-        guard([0, 1, 2, 3].map((j) => `shared_${which}[(${at.sum} * 4u + ${j}u) * ${stride}u + ${at.side}] = l${round}_${j};`)),
+        guard(
+          [0, 1, 2, 3].map(
+            (j) => `shared_${which}[(${at.sum} * 4u + ${j}u) * ${stride}u + ${at.side}] = l${round}_${j};`,
+          ),
+        ),
       );
     };
     if (from < aBlocks) part(a, "a", from === 0 ? "li" : `(li + ${from}u)`);
     if (to > aBlocks) part(b, "b", from >= aBlocks ? `(li + ${from - aBlocks}u)` : `(li - ${aBlocks - from}u)`);
   }
-  const registers = Array.from({ length: rounds }, (_, r) => [0, 1, 2, 3].map((j) => `var l${r}_${j}: vec4f;`).join(" "));
+  const registers = Array.from({ length: rounds }, (_, r) =>
+    [0, 1, 2, 3].map((j) => `var l${r}_${j}: vec4f;`).join(" "),
+  );
   const rows = Array.from({ length: 4 * quads }, (_, i) => ({ i, quad: Math.floor(i / 4), part: "xyzw"[i % 4] }));
   const columns = Array.from({ length: quads }, (_, j) => j);
   const sumsOf = rows.map(({ i }) => columns.map((j) => `var c${i}_${j} = vec4f();`).join(" "));
@@ -266,6 +291,36 @@ ${stores.join("\n")}
     bindings: buffers.bindings,
     groups: [Math.ceil(n / tile.n), Math.ceil(m / tile.m), batch * parts],
   };
+}
+
+/**
+ * The same, a thread for every number of the result: for adapters in software, which gain nothing from tiles and compile
+ * a tile's kernel for seconds.
+ */
+export function emitPlainProduct(step: Product): Kernel[] {
+  const { m, n, k, batch, out } = step;
+  const buffers = new Buffers();
+  const operand = (of: Operand, side: string): string => {
+    const terms = [place(of.batch, of.offset, "z"), place(of.side, 0, side), place(of.sum, 0, "t")];
+    return `${buffers.bind(of.slot, "array<f32>", "read")}[${terms.join(" + ")}]`;
+  };
+  const a = operand(operandOf(step.a, [batch, m, k], false), "row");
+  const b = operand(operandOf(step.b, [batch, k, n], true), "column");
+  const added = step.c && addend(buffers, step.c, [batch, m, n], false)("column");
+  const target = buffers.bind(out, "array<f32>", "read_write");
+  const { groups, number } = spread(Math.ceil((batch * m * n) / 64));
+  const code = `${declarations(buffers.bindings)}
+@compute @workgroup_size(64) fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_index) li: u32) {
+  let i = ${number} * 64u + li;
+  if (i >= ${batch * m * n}u) { return; }
+  let z = i / ${m * n}u;
+  let row = i / ${n}u % ${m}u;
+  let column = i % ${n}u;
+  var sum = 0f;
+  for (var t = 0u; t < ${k}u; t++) { sum += ${a} * ${b}; }
+  ${target}[i] = ${literal(step.alpha)} * sum${added ? ` + ${literal(step.beta)} * ${added}` : ""};
+}`;
+  return [{ label: "product plain", code, bindings: buffers.bindings, groups }];
 }
 
 /** `out = α Σ parts + β c`. */

@@ -4,7 +4,7 @@ import { MAP_READ, USAGE, type Gpu, type GpuBuffer, type GpuPass, type GpuPipeli
 import { emitGroup, type Kernel } from "./gpuGroup.js";
 import { planGraph, type Plan, type Step } from "./gpuPlan.js";
 import { emitMatrixProduct } from "./gpuMatrix.js";
-import { emitProduct } from "./gpuProduct.js";
+import { emitPlainProduct, emitProduct } from "./gpuProduct.js";
 import { emitJoining, emitReduction } from "./gpuReduce.js";
 import type { Slot } from "./gpuView.js";
 import type { OnnxGraph } from "./onnx.js";
@@ -12,6 +12,16 @@ import { NEXT_PACK, PACK } from "./pack.js";
 
 /** Of products of matrices: 32-bit floats, or 16-bit ones that are summed in 32 bits. All else is in 32 bits. */
 export type Precision = "f32" | "f16";
+
+/** How products are computed: in tiles that threads share, or a thread for each number. */
+export type Products = "tiled" | "plain";
+
+export interface ProgramOptions {
+  /** Default: f32. */
+  readonly precision?: Precision;
+  /** Default: tiled, and plain where the processor plays the GPU. */
+  readonly products?: Products;
+}
 
 /** The state's buffers: those that a step reads, and those that it writes; they change places after every step. */
 export interface DeviceState {
@@ -27,10 +37,17 @@ export function newBuffer({ device }: Gpu, size: number): GpuBuffer {
   return device.createBuffer({ size: bytesOf(size), usage: USAGE.storage | USAGE.copySource | USAGE.copyTarget });
 }
 
+const WORTH_HALVING = 2 ** 24;
+
 /** Kernels of a step, in their order. */
-export function kernelsOf(step: Step, plan: Plan, gpu: Gpu, precision: Precision): Kernel[] {
+export function kernelsOf(step: Step, plan: Plan, gpu: Gpu, precision: Precision, products: Products): Kernel[] {
   if (step.kind === "group") return [emitGroup(step, plan.values, gpu.traits)];
-  if (step.kind === "product") return precision === "f16" ? emitMatrixProduct(step) : emitProduct(step);
+  if (step.kind === "product" && products === "plain") return emitPlainProduct(step);
+  if (step.kind === "product") {
+    // Small ones gain nothing, and some of them ask for all digits, as those of a log-determinant do.
+    const halved = precision === "f16" && step.batch * step.m * step.n * step.k >= WORTH_HALVING;
+    return halved ? emitMatrixProduct(step) : emitProduct(step);
+  }
   if (step.kind === "reduction") return emitReduction(step, plan.values);
   return emitJoining(step, plan.values, gpu.mostBuffers);
 }
@@ -101,9 +118,11 @@ export class Program {
     return this.owned.reduce((sum, { size }) => sum + size, 0);
   }
 
-  static async create(gpu: Gpu, graph: OnnxGraph, precision: Precision, state?: DeviceState): Promise<Program> {
+  static async create(gpu: Gpu, graph: OnnxGraph, how: ProgramOptions = {}, state?: DeviceState): Promise<Program> {
+    const { precision = "f32", products = gpu.traits.software ? "plain" : "tiled" } = how;
+    if (precision === "f16" && !gpu.traits.f16) throw new Error(`${gpu.name} has no products of 16-bit matrices`);
     const plan = planGraph(graph, gpu.mostBuffers);
-    const kernels = plan.steps.flatMap((step) => kernelsOf(step, plan, gpu, precision));
+    const kernels = plan.steps.flatMap((step) => kernelsOf(step, plan, gpu, precision, products));
     const made = await Promise.all(kernels.map(({ code }) => pipelineOf(gpu, code)));
     const { of, all } = shareBuffers(kernels, gpu);
     const owned = [...all];

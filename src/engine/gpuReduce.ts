@@ -19,14 +19,27 @@ export function emitReduction(step: Reduction, values: ReadonlyMap<string, Value
   const parts = Math.max(1, Math.min(Math.ceil(ENOUGH / across), Math.ceil(along / shortest)));
   const emit = inner === 1 ? emitLong : emitColumns;
   if (parts === 1) return [emit(step, values, out, 1)];
-  const partial: Slot = { name: `${out.name} in parts`, size: outer * parts * inner, dtype: "float32", kind: "temporary" };
+  const partial: Slot = {
+    name: `${out.name} in parts`,
+    size: outer * parts * inner,
+    dtype: "float32",
+    kind: "temporary",
+  };
   const of = partial.name;
   const rest = new Map(values).set(of, { shape: [outer, parts, inner], view: wholeView(partial) });
-  return [emit(step, values, partial, parts), emit({ kind: "reduction", op, of, outer, along: parts, inner, out }, rest, out, 1)];
+  return [
+    emit(step, values, partial, parts),
+    emit({ kind: "reduction", op, of, outer, along: parts, inner, out }, rest, out, 1),
+  ];
 }
 
 /** Every group of threads sums a part of a row. */
-function emitLong({ of, op, outer, along }: Reduction, values: ReadonlyMap<string, Value>, to: Slot, parts: number): Kernel {
+function emitLong(
+  { of, op, outer, along }: Reduction,
+  values: ReadonlyMap<string, Value>,
+  to: Slot,
+  parts: number,
+): Kernel {
   const width: Width = along % 4 === 0 ? 4 : 1;
   const length = Math.ceil(along / width / parts);
   const { start, join } = REDUCERS[op];
@@ -113,7 +126,7 @@ export function emitJoining({ node, out }: Joining, values: ReadonlyMap<string, 
   const total = shapes.reduce((sum, shape) => sum + shape[axis], 0);
   const slotOf = (name: string) => (values.get(name) as { view: { slot: Slot } }).view.slot;
   const kernels: Kernel[] = [];
-  for (let from = 0, start = 0; from < node.inputs.length; ) {
+  for (let from = 0, start = 0; from < node.inputs.length;) {
     let to = from;
     const slots = new Set<Slot>();
     while (to < node.inputs.length && to - from < 64) {

@@ -1,7 +1,7 @@
 /** Training steps and functions on a GPU, by kernels of our own: a step is one list of kernels, and a state stays there. */
 import { array, mapValues, under, withPrefix, type BatchArray, type NamedArrays, type NamedTensors } from "./arrays.js";
 import { checkType, type CompiledFunction, type CompileReport } from "./compile.js";
-import { newBuffer, Program, readBuffer, type DeviceState, type Precision } from "./gpuProgram.js";
+import { newBuffer, Program, readBuffer, type DeviceState, type Precision, type ProgramOptions } from "./gpuProgram.js";
 import { openGpu, type Gpu } from "./gpuDevice.js";
 import { lowerToOnnx } from "./onnxLower.js";
 import { packState, planPacks, type Pack } from "./pack.js";
@@ -10,13 +10,33 @@ import { flatten, unflatten } from "./stateStore.js";
 import { BATCH_INPUT, OUTPUT, pureStep, SCALAR_INPUT, stepKey, stepTypes, typeOf } from "./stepGraph.js";
 import { trace } from "./trace.js";
 import { EngineUnavailable } from "./unavailable.js";
+import { InputError } from "../types.js";
 
-export interface GpuOptions {
-  readonly precision?: Precision;
+export interface GpuOptions extends ProgramOptions {
   readonly onCompile?: (report: CompileReport) => void;
   /** Is given every program that is made. */
   readonly onProgram?: (program: Program) => void;
 }
+
+/**
+ * `M3RET_GPU_PRECISION`: `f32`, the default, or `f16`, with which products of matrices take their operands in 16-bit
+ * floats, as precise as TF32, and sum in 32 bits.
+ *
+ * @throws InputError where it is something else
+ */
+export function precisionAsked(): Precision {
+  const asked = process.env.M3RET_GPU_PRECISION ?? "f32";
+  if (asked !== "f32" && asked !== "f16")
+    throw new InputError(`M3RET_GPU_PRECISION: expected f32 or f16, got "${asked}"`);
+  return asked;
+}
+
+/**
+ * What a loss is multiplied by where gradients go through 16-bit floats, whose smallest number is 6e-8 (Micikevicius et
+ * al., arXiv 1710.03740, §3.2): gradients of a mean over 7 million pixels begin at 1e-7, and those of a batch's few
+ * hundred embeddings stay below 10.
+ */
+const LOSS_SCALE = 4096;
 
 /** @throws EngineUnavailable in the words of whoever gave up */
 async function orUnavailable<T>(what: string, work: () => Promise<T>): Promise<T> {
@@ -39,13 +59,13 @@ async function orUnavailable<T>(what: string, work: () => Promise<T>): Promise<T
 export async function gpuFunction(
   f: (inputs: NamedTensors) => NamedTensors,
   example: Readonly<Record<string, BatchArray>>,
-  { onProgram, precision = "f32" }: GpuOptions = {},
+  { onProgram, ...how }: GpuOptions = {},
 ): Promise<CompiledFunction> {
   const gpu = await openGpu();
   const types = mapValues(example, typeOf);
   const program = await orUnavailable("the function", async () => {
     const graph = lowerToOnnx(trace((inputs) => withPrefix(f(inputs), OUTPUT), types));
-    return { made: await Program.create(gpu, graph, precision), shapes: mapValues(graph.outputs, ({ shape }) => shape) };
+    return { made: await Program.create(gpu, graph, how), shapes: mapValues(graph.outputs, ({ shape }) => shape) };
   });
   onProgram?.(program.made);
   return {
@@ -79,7 +99,7 @@ function newState(gpu: Gpu, initial: NamedArrays, packs: readonly Pack[]): Devic
 export async function gpuRunner(
   step: StepFunction,
   initial: NamedArrays,
-  { onCompile, onProgram, precision = "f32" }: GpuOptions = {},
+  { onCompile, onProgram, ...how }: GpuOptions = {},
 ): Promise<Runner> {
   const gpu = await openGpu();
   const programs = new Map<string, Promise<Program>>();
@@ -98,7 +118,7 @@ export async function gpuRunner(
       const graph = packState(lowered, packs);
       const between = performance.now();
       state ??= newState(gpu, initial, packs);
-      const program = await Program.create(gpu, graph, precision, state);
+      const program = await Program.create(gpu, graph, how, state);
       onCompile?.({
         bucket: input.bucket,
         kernels: traced.kernels.length,
@@ -114,7 +134,8 @@ export async function gpuRunner(
   };
 
   return {
-    async step(input, scalars) {
+    async step(input, given) {
+      const scalars = how.precision === "f16" ? { ...given, lossScale: LOSS_SCALE } : given;
       const program = await programFor(input, scalars);
       const results = await orUnavailable(`a step of ${input.bucket}`, () =>
         program.run(withPrefix(input.arrays, BATCH_INPUT), withPrefix(scalars, SCALAR_INPUT), state!.turn),

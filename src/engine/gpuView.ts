@@ -79,7 +79,13 @@ const withAxes = (view: View, axes: readonly Axis[], offset = view.offset): View
 
 export function transposed(view: View, shape: readonly number[], perm: readonly number[]): View | null {
   const parts = groups(view.axes, shape);
-  return parts && withAxes(view, perm.flatMap((axis) => parts[axis]));
+  return (
+    parts &&
+    withAxes(
+      view,
+      perm.flatMap((axis) => parts[axis]),
+    )
+  );
 }
 
 /** `size` elements of one dimension from `start` on. */

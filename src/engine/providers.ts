@@ -19,8 +19,8 @@ const PROVIDERS: Readonly<Record<Provider, { readonly title: string; readonly ne
   dml: { title: "DirectML", needs: "Windows with a Direct3D 12 GPU" },
 };
 
-const SIZE = 512;
-const ROUNDS = 3;
+export const PROBE_SIZE = 512;
+export const PROBE_ROUNDS = 3;
 
 /** `next = x·x / n` and its sum: for ones, ones again, and n². Every provider has kernels for it. */
 function probeGraph(n: number): OnnxGraph {
@@ -105,16 +105,16 @@ async function probe(provider: Provider, limitMs: number): Promise<Probe> {
   const strict = provider === "cpu" ? options : { ...options, extra: { session: { disable_cpu_ep_fallback: "1" } } };
   const request = {
     runtime: createRequire(import.meta.url).resolve(RUNTIME_PACKAGE),
-    model: Buffer.from(serialiseOnnx(probeGraph(SIZE))).toString("base64"),
+    model: Buffer.from(serialiseOnnx(probeGraph(PROBE_SIZE))).toString("base64"),
     options: strict,
-    n: SIZE,
-    rounds: ROUNDS,
+    n: PROBE_SIZE,
+    rounds: PROBE_ROUNDS,
   };
   const failed = (said: string): Probe => ({ ok: false, reason: `${title} does not run (${said}); it needs ${needs}` });
   try {
     const answer = (await askChild(PROBE, request, limitMs)) as { error?: string; sum: number; milliseconds: number };
     if (answer.error !== undefined) return failed(plainReason(new Error(answer.error)));
-    if (answer.sum !== SIZE * SIZE) return failed(`it computed ${answer.sum} where ${SIZE * SIZE} is right`);
+    if (answer.sum !== PROBE_SIZE * PROBE_SIZE) return failed(`it computed ${answer.sum} where ${PROBE_SIZE * PROBE_SIZE} is right`);
     return { ok: true, milliseconds: answer.milliseconds };
   } catch (error) {
     return failed((error as Error).message);

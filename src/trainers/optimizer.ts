@@ -34,12 +34,19 @@ export function decays(name: string, shape: readonly number[]): boolean {
  *
  *     factor = min(1, limit / (‖g‖ + 1e-6))
  *
+ * @param lossScale what the gradients are multiplied by, if anything; the factor undoes it
  * @returns the factor, and the length before scaling, both scalars; (3, 4) with limit 1 gives 0.2 and 5
  */
-export function clipFactor(gradients: NamedTensors, limit: number): { factor: tf.Tensor; norm: tf.Tensor } {
+export function clipFactor(
+  gradients: NamedTensors,
+  limit: number,
+  lossScale?: tf.Tensor,
+): { factor: tf.Tensor; norm: tf.Tensor } {
   const squares = Object.values(gradients).map((g) => tf.reshape(tf.sum(tf.square(g)), [1]));
-  const norm = tf.sqrt(tf.sum(tf.concat(squares)));
-  return { factor: tf.minimum(1, tf.div(limit, tf.add(norm, 1e-6))), norm };
+  const scaled = tf.sqrt(tf.sum(tf.concat(squares)));
+  const norm = lossScale ? tf.div(scaled, lossScale) : scaled;
+  const factor = tf.minimum(1, tf.div(limit, tf.add(norm, 1e-6)));
+  return { factor: lossScale ? tf.div(factor, lossScale) : factor, norm };
 }
 
 /**

@@ -15,14 +15,17 @@ export interface StepState {
 /** The schedule of one step and AdamW's bias corrections, as scalar tensors. */
 export type StepScalars = Readonly<
   Record<"learningRate" | "weightDecay" | "teacherMomentum" | "correction1" | "correction2", tf.Tensor>
->;
+> & {
+  /** What the loss is multiplied by on the way to the gradients, where an engine computes them in few bits. */
+  readonly lossScale?: tf.Tensor;
+};
 
 /** Numbers of `StepScalars` for step 0, 1, …. */
 export function stepScalars(
   step: number,
   schedule: Schedule,
   { optimizer }: Objective,
-): Record<keyof StepScalars, number> {
+): Record<Exclude<keyof StepScalars, "lossScale">, number> {
   return {
     ...schedule,
     correction1: 1 - Math.pow(optimizer.beta1, step + 1),
@@ -52,9 +55,12 @@ export function trainingStep(
     terms = mapValues(objective.terms(params, state.teacher, batch, grids), (term) => tf.keep(term));
     return terms.loss;
   };
-  const { grads } = tf.valueAndGrads(loss)(names.map((name) => state.params[name]));
+  const { grads } = tf.valueAndGrads(loss)(
+    names.map((name) => state.params[name]),
+    scalars.lossScale as tf.Scalar | undefined,
+  );
   const gradients = Object.fromEntries(names.map((name, i) => [name, grads[i]]));
-  const { factor, norm } = clipFactor(gradients, objective.optimizer.clipNorm);
+  const { factor, norm } = clipFactor(gradients, objective.optimizer.clipNorm, scalars.lossScale);
   const clipped = { ...scalars, gradientScale: factor };
   const { params, moments } = adamW(state.params, gradients, state, clipped, objective.optimizer);
   const mu = scalars.teacherMomentum;
