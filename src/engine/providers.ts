@@ -114,7 +114,8 @@ async function probe(provider: Provider, limitMs: number): Promise<Probe> {
   try {
     const answer = (await askChild(PROBE, request, limitMs)) as { error?: string; sum: number; milliseconds: number };
     if (answer.error !== undefined) return failed(plainReason(new Error(answer.error)));
-    if (answer.sum !== PROBE_SIZE * PROBE_SIZE) return failed(`it computed ${answer.sum} where ${PROBE_SIZE * PROBE_SIZE} is right`);
+    if (answer.sum !== PROBE_SIZE * PROBE_SIZE)
+      return failed(`it computed ${answer.sum} where ${PROBE_SIZE * PROBE_SIZE} is right`);
     return { ok: true, milliseconds: answer.milliseconds };
   } catch (error) {
     return failed((error as Error).message);
