@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { storedCeilings } from "../src/ceiling.js";
 import { saveEmbeddings, loadEmbeddings } from "../src/embeddings.js";
 import { loadEncoder, saveEncoder } from "../src/encoder/checkpoint.js";
 import { exportEncoder } from "../src/encoder/export.js";
@@ -14,6 +15,7 @@ import { planBatches } from "../src/trainers/batches.js";
 import { assertPretrainable } from "../src/types.js";
 import { cache } from "./cliFixture.js";
 import { barSample, barSamples, scratch } from "./helpers.js";
+import { setOf } from "./sets.js";
 
 const preset = presetOf("smoke");
 const engine = await startEngine();
@@ -94,4 +96,22 @@ test("a ceiling says so in its state, its checkpoint, its vectors and its rows, 
   const marks = mri.tables[0].rows.filter(({ name }) => name.includes("ceiling")).flatMap(({ cells }) => cells);
   expect(marks.length).toBeGreaterThan(0);
   for (const cell of marks) expect(cell?.marks).toBe("");
+});
+
+test("ceilings beside a run are found by what they are: those words, its very rows, and each method as it is judged", () => {
+  const runs = scratch();
+  const run = { preset: "smoke", seed: 7, runs };
+  const set = setOf([[1, 0], [0, 1]], { modalities: ["mri", "mri"] }); // prettier-ignore
+  const marked = (name: string, meta: Record<string, string>, ids = set.ids) =>
+    saveEmbeddings(join(runs, "sweep", "points", "a", `${name}.npz`), { ...set, ids, meta });
+  const words = { encoder: "MAE (ceiling: saw MRI)", pooling: "mean", ceiling: "ceiling: saw MRI" };
+  marked("mae-ceiling-saw-mri-mean", words); // not how MAE is judged
+  marked("mae-ceiling-other-rows", { ...words, whitened: "64" }, ["x", "y"]);
+  marked("mae-ceiling-unmarked", { encoder: "MAE", pooling: "mean", whitened: "64" });
+  const beside = [{ name: "raw pixels", role: "pixels", pooling: "none", variant: "plain", set }] as const;
+  expect(storedCeilings(run, beside, [join(runs, "sweep")])).toEqual([]);
+  marked("mae-ceiling-saw-mri-mean-whitened", { ...words, whitened: "64" });
+  const [found, ...more] = storedCeilings(run, beside, [join(runs, "sweep"), join(runs, "not-there")]);
+  expect(more).toEqual([]);
+  expect(found).toMatchObject({ name: "MAE (ceiling: saw MRI), mean, whitened", role: "ceiling", variant: "whitened" });
 });
