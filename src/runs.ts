@@ -101,8 +101,10 @@ export function runsPlot(folders: readonly string[], root: string, name = "runs"
   });
   const records = folders.map(readRunRecord);
   const sets = [...new Set(records.flatMap((record) => record?.data.name ?? []))];
+  const seeds = [...new Set(records.flatMap((record) => record?.seed ?? []))];
+  const about = { dataSet: sets.join(", ") || "data not recorded", seed: seeds[0] ?? 0, name };
   return runsFigure(
     curves.filter(({ steps }) => steps.length > 0),
-    { dataSet: sets.join(", ") || "data not recorded", seed: records[0]?.seed ?? 0, name },
+    seeds.length > 0 ? { ...about, seeds } : about,
   );
 }

@@ -24,12 +24,15 @@ const COLOURS = ["#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377
 const DASHES = ["solid", "6px,3px", "2px,2px"];
 
 /** The running mean (over a fortieth of the run) of each run's loss against its step; a panel for each method. */
-export function runsFigure(curves: readonly RunCurve[], options: Source & { readonly name?: string }): Figure {
+export function runsFigure(
+  curves: readonly RunCurve[],
+  options: Source & { readonly name?: string; readonly seeds?: readonly number[] },
+): Figure {
   const numbers = curves.flatMap(({ run, method, steps, losses }) =>
     steps.map((step, i) => ({ run, method, step, loss: losses[i] })),
   );
   assertFinite("runs figure", numbers);
-  const { dataSet, seed, name = "runs" } = options;
+  const { dataSet, seed, seeds = [seed], name = "runs" } = options;
   const methods = [...new Set(curves.map(({ method }) => method))];
   const axisNumber = (method: string) => (methods.indexOf(method) === 0 ? "" : String(methods.indexOf(method) + 1));
   const data = curves.map(({ run, method, steps, losses }, i): Trace => ({
@@ -46,7 +49,7 @@ export function runsFigure(curves: readonly RunCurve[], options: Source & { read
     title,
     caption:
       `${title} (${methods.join(", ")}) over up to ${count(Math.max(...numbers.map(({ step }) => step + 1)))} steps, running ` +
-      `mean over a fortieth of each run; ${dataSet}.`,
+      `mean over a fortieth of each run; ${dataSet}, seed${seeds.length === 1 ? "" : "s"} ${seeds.join(", ")}.`,
     size: { width: 560, height: above + 56 + 190 * methods.length },
     data,
     layout: baseLayout(title, {
