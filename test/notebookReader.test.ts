@@ -51,8 +51,8 @@ export function handTypedNumbers(markdown: string): string[] {
 /** In words, or in the names of runs (mae-s7). */
 const SAYS_SEED = /seeds? \d|no seed|-s\d+\b/;
 const SAYS_N = /\bn = \d|\b\d[\d,]* (?:[\w-]+ ){0,2}[a-z]+s\b|(queries|gallery): \w*\d/;
-/** Verdicts quote numbers of tables that stand above, with their n and seed. */
-const QUOTES = /^\| claim /;
+/** Verdicts quote numbers of tables that stand above, with their n and seed; a protocol states rules, and measures nothing. */
+const QUOTES = /^\| claim |^\*\*Protocol /m;
 
 /** All that a cell says in words: figures and tables of one cell may share a caption. */
 function wordsOf(outputs: readonly Output[]): string {
