@@ -69,9 +69,9 @@ const percent = (level: number) => `${Number((100 * level).toPrecision(3))} %`;
 const company = ({ queries, dataSet, seed }: MeasuredOptions) =>
   `${dataSet}, ${count(queries)} ${queries === 1 ? "query" : "queries"}, seed ${seed}`;
 
-/** Lines that plotly's horizontal legend takes: every entry is as wide as the widest (a key of 40 px and 7.6 px a letter). */
+/** Lines that plotly's horizontal legend takes: every entry is as wide as the widest (a key of 40 px and 7.2 px a letter). */
 function legendLines(names: readonly string[], width: number): number {
-  const widest = 40 + 7.6 * Math.max(...names.map((name) => name.length));
+  const widest = 40 + 7.2 * Math.max(...names.map((name) => name.length));
   const perLine = Math.max(1, Math.floor(width / widest));
   return Math.ceil(names.length / perLine);
 }

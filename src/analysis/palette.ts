@@ -42,8 +42,9 @@ const ENCODER_COLOURS: readonly { readonly pattern: RegExp; readonly colour: str
   { pattern: /pixel/i, colour: "#CFCFCF" },
   { pattern: /^HOG/, colour: "#E8DCC0" },
   { pattern: /natural images/i, colour: "#B98B4E" },
-  { pattern: /(random|untrained).*mean/i, colour: "#747474" },
-  { pattern: /random|untrained/i, colour: "#A3A3A3" },
+  { pattern: /(random|untrained).*mean, whitened/i, colour: "#6A6A6A" },
+  { pattern: /(random|untrained).*mean/i, colour: "#8F8F8F" },
+  { pattern: /random|untrained/i, colour: "#AFAFAF" },
   { pattern: /simdino/i, colour: "#7B52AB" },
   { pattern: /mae/i, colour: "#56B4E9" },
 ];
