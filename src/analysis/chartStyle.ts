@@ -53,6 +53,22 @@ export const axis = (title: string, more: Record<string, unknown> = {}): Record<
 /** A horizontal legend between the title and the plot. */
 export const LEGEND_ABOVE = { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom", font: { size: 13 } };
 
+/** Bars from the low to the high end of each value's interval. */
+export function errorBars(
+  rows: readonly { readonly value: number; readonly low: number; readonly high: number }[],
+  color: string | undefined = INK,
+): Trace {
+  return {
+    type: "data",
+    symmetric: false,
+    array: rows.map(({ value, high }) => Math.max(0, high - value)),
+    arrayminus: rows.map(({ value, low }) => Math.max(0, value - low)),
+    color,
+    thickness: 1.2,
+    width: 3,
+  };
+}
+
 /** Throws unless every one of these is a finite number. */
 export function assertFinite(what: string, rows: readonly object[]): void {
   rows.forEach((row, i) => {

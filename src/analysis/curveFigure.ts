@@ -6,6 +6,7 @@ import {
   assertFinite,
   axis,
   baseLayout,
+  errorBars,
   type Figure,
   type Source,
   type Trace,
@@ -93,15 +94,7 @@ export function curveFigure(points: readonly CurvePoint[], options: CurveOptions
         y: own.map(({ value }) => value),
         line: { color: colour, width: 2 },
         marker: { color: colour, size: 7, symbol: SYMBOLS[e % SYMBOLS.length], line: { color: INK, width: 0.5 } },
-        error_y: {
-          type: "data",
-          symmetric: false,
-          array: own.map(({ value, high }) => Math.max(0, high - value)),
-          arrayminus: own.map(({ value, low }) => Math.max(0, value - low)),
-          color: colour,
-          thickness: 1.2,
-          width: 3,
-        },
+        error_y: errorBars(own, colour),
       });
     });
     for (const level of levels.filter((one) => one.panel === panel)) {

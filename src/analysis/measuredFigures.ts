@@ -8,6 +8,7 @@ import {
   axis,
   baseLayout,
   count,
+  errorBars,
   type Figure,
   type Source,
   type Trace,
@@ -44,18 +45,6 @@ export interface MeasuredOptions extends Source {
   readonly level?: number;
   readonly name?: string;
   readonly title?: string;
-}
-
-function errorBars(rows: readonly Measured[]): Trace {
-  return {
-    type: "data",
-    symmetric: false,
-    array: rows.map(({ value, high }) => Math.max(0, high - value)),
-    arrayminus: rows.map(({ value, low }) => Math.max(0, value - low)),
-    color: INK,
-    thickness: 1.2,
-    width: 3,
-  };
 }
 
 /** Top of an axis from 0 that shows every interval: 1 for proportions near it, else a little above the highest. */
