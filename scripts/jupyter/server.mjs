@@ -53,7 +53,7 @@ export function prepareWork(root, scratch) {
   const folder = join(scratch, "work");
   const notebooks = join(folder, "notebooks");
   mkdirSync(notebooks, { recursive: true });
-  symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
+  for (const name of ["node_modules", "recipes", "figures"]) symlinkSync(join(root, name), join(folder, name));
   for (const name of readdirSync(join(root, "notebooks")).filter((file) => file.endsWith(".ipynb"))) {
     const notebook = JSON.parse(readFileSync(join(root, "notebooks", name), "utf8"));
     for (const cell of notebook.cells) {
