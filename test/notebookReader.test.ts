@@ -78,8 +78,6 @@ test("the rule itself finds a typed result and lets settings, formulas, papers a
 describe.each(names)("%s", (name) => {
   const cells = cellsOf(name);
   const code = cells.filter(({ cell_type }) => cell_type === "code");
-  // A notebook that was changed and not run yet has no outputs at all; one that has some has all of them, in order.
-  const ran = code.some(({ execution_count }) => execution_count !== null);
   const outputs = code.flatMap((cell) => cell.outputs ?? []);
 
   test("is committed as it ran: every cell in order, none failed, nothing on standard error", () => {
