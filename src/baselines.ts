@@ -67,8 +67,10 @@ function embedHog(data: ExperimentData): NamedEmbeddings[] {
 /** Histograms of intensities (`histogramVector`): what exposure and background alone tell. */
 function embedHistograms(data: ExperimentData): NamedEmbeddings {
   const meta = { encoder: "histogram of intensities", pooling: "all slices or frames together", data: data.name };
-  const set = embedAll(evaluationSamples(data), splitsOf(data), (sample) => histogramVector(sample), meta);
-  return { name: "intensity histogram", role: "classical", pooling: "none", variant: "plain", set };
+  const of = (sample: Sample) => histogramVector(sample);
+  const set = embedAll(evaluationSamples(data), splitsOf(data), of, meta);
+  const about = { name: "intensity histogram", role: "classical", pooling: "none", variant: "plain", set } as const;
+  return trainSamples(data).length === 0 ? about : { ...about, train: embedAll(trainSamples(data), "train", of, meta) };
 }
 
 /** Slices from the middles of `count` equal parts of the depth; a sample of fewer keeps them all. */

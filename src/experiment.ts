@@ -93,13 +93,13 @@ const PART_BYTES = 2 ** 30;
 
 /**
  * The evaluation samples of a data set, a part at a time, gallery first, then queries: sets that are too large for memory are
- * embedded so, and the train split, which is most of a set, is not read at all.
+ * embedded so, and the train split, which is most of a set, is not read unless `train` asks for it (last, and without MRI).
  *
  * @yields at least one part, which may be empty
  */
 export async function* evaluationParts(
   name: string,
-  options: DataOptions = {},
+  options: DataOptions & { readonly train?: boolean } = {},
   partBytes: number = PART_BYTES,
 ): AsyncGenerator<ExperimentData> {
   const { onProgress, seed, size, sliceAxis } = options;
@@ -114,8 +114,8 @@ export async function* evaluationParts(
   const entry = size ? resized(dataset.entry, size) : dataset.entry;
   const none = { name, entry, dataset, train: [], gallery: [], query: [] };
   let parts = 0;
-  for (const split of ["gallery", "query"] as const) {
-    const records = dataset.records.filter((record) => record.split === split);
+  for (const split of [...(["gallery", "query"] as const), ...(options.train ? (["train"] as const) : [])]) {
+    const records = dataset.records.filter((record) => record.split === split && isJudged(record));
     for (let from = 0; from < records.length;) {
       let to = from;
       for (let bytes = 0; to < records.length && bytes < partBytes; to++) {
@@ -130,6 +130,10 @@ export async function* evaluationParts(
   }
   if (parts === 0) yield { ...none, skipped: dataset.skipped };
 }
+
+/** Any held-out record, and those of the training split that pretraining may see. */
+export const isJudged = ({ split, modality }: Pick<DataRecord, "split" | "modality">): boolean =>
+  split !== "train" || PRETRAIN_MODALITIES.includes(modality);
 
 /** MRI of the training side of a split, which nothing but a ceiling may see. */
 async function trainingMri(name: string, options: OpenOptions, preprocessing: Preprocessing): Promise<Sample[]> {
@@ -245,6 +249,8 @@ export interface NamedEmbeddings {
   readonly pooling: Pooling | "none";
   readonly variant: Variant;
   readonly set: EmbeddingSet;
+  /** Vectors of the training split, treated alike: a gallery of what pretraining saw. Absent where a set has none. */
+  readonly train?: EmbeddingSet;
 }
 
 /** Gallery, then queries: the order of every set of embeddings. */
@@ -258,13 +264,15 @@ export function splitsOf({ gallery, query }: ExperimentData): Split[] {
  * One encoder's vectors of the evaluation samples, and the same whitened with what its training vectors teach. A data set
  * that is there to be judged on alone has no training vectors: then the plain ones are all there is.
  */
-export function plainAndWhitened(named: Omit<NamedEmbeddings, "variant">, train: EmbeddingSet): NamedEmbeddings[] {
-  if (train.n < 2) return [{ ...named, variant: "plain" }];
-  const whitened = { ...named, name: `${named.name}, whitened`, set: whiten(named.set, fitWhitening(train)) };
-  return [
-    { ...named, variant: "plain" },
-    { ...whitened, variant: "whitened" },
-  ];
+export function plainAndWhitened(
+  named: Omit<NamedEmbeddings, "variant" | "train">,
+  train: EmbeddingSet,
+): NamedEmbeddings[] {
+  const plain = { ...named, variant: "plain", ...(train.n > 0 ? { train } : {}) } as const;
+  if (train.n < 2 || named.set.n === 0) return [plain];
+  const how = fitWhitening(train);
+  const whitened = { name: `${named.name}, whitened`, set: whiten(named.set, how), train: whiten(train, how) };
+  return [plain, { ...named, ...whitened, variant: "whitened" }];
 }
 
 /** Raw pixels of the evaluation samples, plain and whitened. */
@@ -318,13 +326,17 @@ export function embeddingsPath(folder: string, name: string): string {
   return join(folder, `${fileStem(name)}.npz`);
 }
 
+/** `FOLDER/train/mae-cls.npz`: its vectors of the training split. */
+const trainPath = (folder: string, name: string): string => embeddingsPath(join(folder, "train"), name);
+
 const INDEX = "index.json";
 
 /** One file per encoder and pooling, and, last of all, which there are; returns the paths of the former. */
 export function saveAll(folder: string, all: readonly NamedEmbeddings[], missing: readonly string[] = []): string[] {
-  const paths = all.map(({ name, set }) => {
+  const paths = all.map(({ name, set, train }) => {
     const path = embeddingsPath(folder, name);
     saveEmbeddings(path, set);
+    if (train) saveEmbeddings(trainPath(folder, name), train);
     return path;
   });
   const encoders = all.map(({ name, role, pooling, variant }) => ({ name, role, pooling, variant }));
@@ -342,7 +354,10 @@ export function loadAll(folder: string): { embeddings: NamedEmbeddings[]; missin
   type Index = { encoders: Omit<NamedEmbeddings, "set">[]; missing: string[] };
   const { encoders, missing } = JSON.parse(Buffer.from(readBytes(join(folder, INDEX))).toString("utf8")) as Index;
   return {
-    embeddings: encoders.map((about) => ({ ...about, set: loadEmbeddings(embeddingsPath(folder, about.name)) })),
+    embeddings: encoders.map((about) => {
+      const [path, train] = [embeddingsPath(folder, about.name), trainPath(folder, about.name)];
+      return { ...about, set: loadEmbeddings(path), ...(existsSync(train) ? { train: loadEmbeddings(train) } : {}) };
+    }),
     missing,
   };
 }

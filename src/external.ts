@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { encoderFile, loadCatalog, type Catalog } from "./datasets/catalog.js";
 import { openDataset } from "./datasets/open.js";
+import { testSplits } from "./datasets/publicSplit.js";
 import { embeddingSet, type EmbeddingSet, type RowNotes } from "./embeddings.js";
 import { openOnnxEncoder, type OnnxEncoder, type OpenOnnxOptions } from "./encoder/embedOnnx.js";
 import { encoderGraph } from "./encoder/exportGraph.js";
@@ -12,7 +13,7 @@ import { serialiseOnnx } from "./engine/onnx.js";
 import { packageVersion, writeAtomic } from "./files.js";
 import { preprocessingFor, type OnnxPlan } from "./encoder/onnxEncoder.js";
 import { sideBySide } from "./engine/arrays.js";
-import { defaultCacheDir, type DataOptions } from "./experiment.js";
+import { defaultCacheDir, isJudged, type DataOptions } from "./experiment.js";
 import { prepareOne } from "./transforms/prepare.js";
 import { InputError, type Sample, type Split } from "./types.js";
 
@@ -80,14 +81,14 @@ const AT_ONCE = 16; // samples in memory: 16 volumes of 16 × 224 × 224 are 154
  * orientation and fit are those of the data set, sizes and standardisation those of the encoder.
  *
  * @param encoder an entry of `encoders` in the catalogue, or the path of a file
- * @returns       gallery rows, then query rows, as `embedEvaluation` has them; `meta.depth` says where vectors are means
+ * @returns       gallery rows, then query rows (then, with `train`, rows of the training split), as `embedEvaluation` has them; `meta.depth` says where vectors are means
  *                over slices or frames, and `meta.skipped` how many files could not be read
  * @throws InputError where the encoder or the data cannot be used, in one line
  */
 export async function embedWithOnnx(
   encoder: string,
   data: string,
-  options: DataOptions & { readonly onnx?: OpenOnnxOptions } = {},
+  options: DataOptions & { readonly onnx?: OpenOnnxOptions; readonly train?: boolean } = {},
 ): Promise<EmbeddingSet> {
   const { onProgress, cacheDir = defaultCacheDir() } = options;
   const catalog = loadCatalog(options.catalogFile);
@@ -96,8 +97,8 @@ export async function embedWithOnnx(
   try {
     const dataset = await openDataset(data, { catalog, cacheDir, seed, onProgress });
     const preprocessing = preprocessingFor(model.plan, dataset.entry.preprocessing);
-    const of = (split: Split) => dataset.records.filter((record) => record.split === split);
-    const records = [...of("gallery"), ...of("query")];
+    const of = (split: Split) => dataset.records.filter((record) => record.split === split && isJudged(record));
+    const records = [...of("gallery"), ...of("query"), ...(options.train ? of("train") : [])];
     const rows: RowNotes[] = [];
     const splits: Split[] = [];
     const vectors: Float32Array[] = [];
@@ -122,7 +123,9 @@ export async function embedWithOnnx(
       throw new InputError(`none of the ${records.length} files of ${data} could be read; the first: ${unreadable}`);
     }
     const skipped = records.length - rows.length;
-    const meta = { ...notesOf(model.plan, data, depths), ...(skipped > 0 ? { skipped } : {}) };
+    const sides = testSplits(dataset.entry);
+    const test: Record<string, string> = sides.length === 1 ? {} : { testSplits: sides.join() };
+    const meta = { ...notesOf(model.plan, data, depths), ...test, ...(skipped > 0 ? { skipped } : {}) };
     return embeddingSet(sideBySide(vectors), rows, splits, meta);
   } finally {
     await model.dispose();

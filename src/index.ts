@@ -12,6 +12,7 @@ export { inspect } from "./datasets/inspect.js";
 export { openManifest } from "./datasets/manifest.js";
 export { mixture, strataOf } from "./datasets/mixture.js";
 export { openDataset } from "./datasets/open.js";
+export { testSplits } from "./datasets/publicSplit.js";
 export { readFile } from "./datasets/read.js";
 
 // transforms
@@ -74,8 +75,9 @@ export type { EmbeddingSet } from "./embeddings.js";
 export type { Interval } from "./retrieval/bootstrap.js";
 export { buildIndex } from "./retrieval/hnsw.js";
 export { evaluateQueries, evaluateRetrieval, outcome } from "./retrieval/protocol.js";
-export { protocolId, protocolMarkdown, protocolOf, PROTOCOLS } from "./retrieval/protocols.js";
+export { evaluationOf, protocolId, protocolMarkdown, protocolOf, PROTOCOLS } from "./retrieval/protocols.js";
 export type { Protocol } from "./retrieval/protocols.js";
+export { assertDisjoint, galleryOf, queriesOf } from "./retrieval/sides.js";
 export { holm, pairedTest } from "./retrieval/significance.js";
 export { exactSearch } from "./retrieval/search.js";
 

@@ -3,15 +3,15 @@ import { compare, type Comparison, type Rivals } from "./analysis/comparisons.js
 import { recallTable, type EncoderResults, type Table, type TableOptions, type Variant } from "./analysis/tables.js";
 import { trapsOf } from "./analysis/traps.js";
 import type { Trap } from "./datasets/catalog.js";
-import { centrePerModality, selectRows, type EmbeddingSet } from "./embeddings.js";
+import { centrePerModality, stackSets, type EmbeddingSet } from "./embeddings.js";
 import type { NamedEmbeddings } from "./experiment.js";
 import { Random } from "./random.js";
 import { evaluateQueries, labelColumn, type QueryOutcomes, type RetrievalReport } from "./retrieval/protocol.js";
 import { evaluationOf, protocolId, protocolOf, type Protocol, type ProtocolName } from "./retrieval/protocols.js";
+import { galleryOf, queriesOf, type Direction, type Scope } from "./retrieval/sides.js";
 import { InputError, MODALITIES, PRETRAIN_MODALITIES, UNSEEN_MODALITY, type Modality, type Split } from "./types.js";
 
-/** A modality, or all pretraining modalities together. */
-export type Scope = Modality | "all";
+export type { Scope };
 
 /** One encoder asked one question; the row of results.json. */
 export interface ResultRow<From extends Scope = Modality, To extends Scope = Modality> extends RetrievalReport {
@@ -46,6 +46,8 @@ export interface JudgeOptions {
   readonly rounds: number;
   /** What is known to mislead in this data: printed beside the numbers that it concerns. */
   readonly traps?: readonly Trap[];
+  /** The splits that hold the test patients (`testSplits`): all of them ask where the gallery is from train. Default: `query`. */
+  readonly testSplits?: readonly Split[];
 }
 
 /** One question of every encoder: the rows, and the same as tables that print. */
@@ -67,6 +69,8 @@ export interface Judgement {
   /** The same patient's CT among all: `relevance` is the group. Empty where no patient has both. */
   readonly pairs: Answer;
   readonly mri: Answer;
+  /** Gallery from the training split, queries from the test patients: within, and across modalities. MRI asks and is never there. */
+  readonly trainGallery: Answer;
   readonly unasked: readonly Unasked[];
   /** The rules of every question that was asked, by `ResultRow.rules`. */
   readonly protocols: Readonly<Record<string, Protocol>>;
@@ -79,13 +83,8 @@ export function assertCeilingSaysSo({ name, role, set }: Pick<NamedEmbeddings, "
   }
 }
 
-interface Direction<From extends Scope = Modality, To extends Scope = Modality> {
-  readonly from: From;
-  readonly to: To;
-}
-
 /** How a direction is written in tables and claims: `ct`, or `xray → ct`. */
-export function directionName({ from, to }: Direction<Scope, Scope>): string {
+export function directionName({ from, to }: Direction): string {
   return from === to ? from : `${from} → ${to}`;
 }
 
@@ -108,12 +107,6 @@ function contestants(all: readonly NamedEmbeddings[]): Contestant[] {
   return [...given, ...centred];
 }
 
-/** Rows of one modality, or of every pretraining modality. */
-function part(set: EmbeddingSet, scope: Scope, split: Split | null): EmbeddingSet {
-  const inScope = (m: Modality) => (scope === "all" ? PRETRAIN_MODALITIES.includes(m) : m === scope);
-  return selectRows(set, (i) => inScope(set.modalities[i]) && (split === null || set.splits[i] === split));
-}
-
 /** One question in several directions. */
 interface Asked<From extends Scope, To extends Scope> {
   /** Part of the tables' file names. */
@@ -124,13 +117,8 @@ interface Asked<From extends Scope, To extends Scope> {
   readonly who: readonly Contestant[];
 }
 
-const queriesOf = (set: EmbeddingSet, { from }: Direction<Scope, Scope>, { relevance }: Protocol) =>
-  part(set, from, relevance === "group" ? null : "query");
-const galleryOf = (set: EmbeddingSet, { to }: Direction<Scope, Scope>, { relevance }: Protocol) =>
-  part(set, to, relevance === "group" ? null : "gallery");
-
 /** Why a question cannot be asked of this data, or null. */
-function obstacle(direction: Direction<Scope, Scope>, protocol: Protocol, set: EmbeddingSet): string | null {
+function obstacle(direction: Direction, protocol: Protocol, set: EmbeddingSet): string | null {
   const { from, to } = direction;
   const [queries, gallery] = [queriesOf(set, direction, protocol), galleryOf(set, direction, protocol)];
   const pairs = protocol.relevance === "group";
@@ -150,12 +138,13 @@ export function judge(all: readonly NamedEmbeddings[], options: JudgeOptions): J
   const uncentred = judged.filter(({ variant }) => variant !== "centred");
   const unasked: Unasked[] = [];
   const protocols: Record<string, Protocol> = {};
-  const rules = (name: ProtocolName, by: string) => protocolOf(name, { label: by, ks, rounds });
+  const { testSplits } = options;
+  const rules = (name: ProtocolName, by: string) => protocolOf(name, { label: by, ks, rounds, testSplits });
 
   const ask = <From extends Scope, To extends Scope>(asked: Asked<From, To>): Answer<ResultRow<From, To>> => {
     const { protocol } = asked;
     const possible = asked.directions.filter((direction) => {
-      const reason = obstacle(direction, protocol, all[0].set);
+      const reason = obstacle(direction, protocol, asked.who[0].set);
       if (reason) unasked.push({ ...direction, label: protocol.label, reason });
       return reason === null;
     });
@@ -170,7 +159,8 @@ export function judge(all: readonly NamedEmbeddings[], options: JudgeOptions): J
   const across = seen.flatMap((from) => seen.filter((to) => to !== from).map((to) => ({ from, to })));
   const intoAll = ([...seen, "all"] as const).map((from) => ({ from, to: "all" as const }));
   const unseen = present.includes(UNSEEN_MODALITY) ? [UNSEEN_MODALITY] : [];
-  const pairs: Direction[] = [
+  const withTrain = trainToo(all);
+  const pairs: Direction<Modality, Modality>[] = [
     { from: "xray", to: "ct" },
     { from: "ct", to: "xray" },
   ];
@@ -219,9 +209,33 @@ export function judge(all: readonly NamedEmbeddings[], options: JudgeOptions): J
         who: uncentred,
       }),
     ),
+    trainGallery: mergeAnswers(
+      ask({
+        name: "train-gallery",
+        title: "Gallery from the training split, within each modality",
+        protocol: rules("train-gallery", label),
+        directions: withTrain.length > 0 ? within : [],
+        who: withTrain,
+      }),
+      ask({
+        name: "train-gallery-cross-modal",
+        title: "Gallery from the training split, across modalities",
+        protocol: rules("train-gallery-cross-modal", crossModalLabel),
+        directions:
+          withTrain.length > 0 ? [...across, ...unseen.flatMap((from) => seen.map((to) => ({ from, to })))] : [],
+        who: withTrain,
+      }),
+    ),
     unasked,
     protocols,
   };
+}
+
+/** Every encoder whose vectors of the training split are there, beside the others; runs of earlier versions kept none. */
+function trainToo(all: readonly NamedEmbeddings[]): Contestant[] {
+  return all.flatMap(({ name, role, variant, set, train }) =>
+    train === undefined ? [] : [{ name, role, variant, set: stackSets([set, train]) }],
+  );
 }
 
 function mergeAnswers<Row>(a: Answer<Row>, b: Answer<Row>): Answer<Row> {

@@ -10,6 +10,7 @@ import { saveGallery } from "./analysis/gallery.js";
 import { COLUMN_WIDTHS, savePrint, type Column } from "./analysis/printFigure.js";
 import { claimsOf, type Claim } from "./claims.js";
 import { publicRoot } from "./datasets/publicSets.js";
+import { testSplits } from "./datasets/publicSplit.js";
 import { fileStem } from "./experiment.js";
 import { writeAtomic } from "./files.js";
 import { judge, type Answer, type Judgement, type PooledRow, type ResultRow, type Unasked } from "./judge.js";
@@ -63,12 +64,14 @@ export interface Results {
   readonly encoders: Readonly<Record<string, EncoderRecord>>;
   /** The rules of every question, by the name and version that rows give in `rules`. */
   readonly protocols: Readonly<Record<string, Protocol>>;
-  readonly tables: Readonly<Record<"perModality" | "crossModal" | "pairs" | "mri", readonly ResultRow[]>> & {
+  readonly tables: Readonly<
+    Record<"perModality" | "crossModal" | "pairs" | "mri" | "trainGallery", readonly ResultRow[]>
+  > & {
     readonly pooled: readonly PooledRow[];
   };
   /** Paired tests, question by question. */
   readonly comparisons: Readonly<
-    Record<"perModality" | "pooled" | "crossModal" | "pairs" | "mri", readonly Comparison[]>
+    Record<"perModality" | "pooled" | "crossModal" | "pairs" | "mri" | "trainGallery", readonly Comparison[]>
   >;
   /** Measures of alignment with their nulls, and probes of MRI; empty where the data cannot be asked. */
   readonly alignment: Measured["alignment"];
@@ -116,6 +119,7 @@ export async function reproduce(options: ReproduceOptions): Promise<Reproduction
     ks: preset.ks,
     rounds: preset.bootstrapRounds,
     traps: run.data.entry.traps,
+    testSplits: testSplits(run.data.entry),
   });
   const measured = measureRun(run, labels, preset.bootstrapRounds, onProgress);
   const tableFiles = [
@@ -140,10 +144,10 @@ export async function reproduce(options: ReproduceOptions): Promise<Reproduction
 
 /** Every table of a judgement as LaTeX, CSV and Markdown, and the paired tests behind them. Returns the files' names. */
 export function writeTables(judgement: Judgement, folder: string): string[] {
-  const { perModality, pooled, crossModal, pairs, mri } = judgement;
+  const { perModality, pooled, crossModal, pairs, mri, trainGallery } = judgement;
   const answers: Record<string, Pick<Answer, "tables" | "furtherTables" | "comparisons">> = {
     ...{ within: perModality, pooled, pairs, mri },
-    "cross-modal": crossModal,
+    ...{ "cross-modal": crossModal, "train-gallery": trainGallery },
   };
   const tables = Object.values(answers).flatMap((answer) => [...answer.tables, ...answer.furtherTables]);
   const names = saveTables(folder, tables);
@@ -261,7 +265,7 @@ function resultsOf(
       ),
     ]),
   ) as Results["data"]["counts"];
-  const { perModality, pooled, crossModal, pairs, mri, unasked, protocols } = judgement;
+  const { perModality, pooled, crossModal, pairs, mri, trainGallery, unasked, protocols } = judgement;
   return {
     preset: run.preset,
     seed: run.seed,
@@ -278,11 +282,11 @@ function resultsOf(
     protocols,
     tables: {
       ...{ perModality: perModality.rows, pooled: pooled.rows, crossModal: crossModal.rows },
-      ...{ pairs: pairs.rows, mri: mri.rows },
+      ...{ pairs: pairs.rows, mri: mri.rows, trainGallery: trainGallery.rows },
     },
     comparisons: {
       ...{ perModality: perModality.comparisons, pooled: pooled.comparisons, crossModal: crossModal.comparisons },
-      ...{ pairs: pairs.comparisons, mri: mri.comparisons },
+      ...{ pairs: pairs.comparisons, mri: mri.comparisons, trainGallery: trainGallery.comparisons },
     },
     alignment: measured.alignment,
     probes: measured.probes,

@@ -13,7 +13,7 @@ function row(encoder: string, value: number, width: number, from: Modality = "ct
 
 const none: Answer = { rows: [], tables: [], furtherTables: [], comparisons: [] };
 const nothing: Judgement = {
-  ...{ perModality: none, crossModal: none, pairs: none, mri: none },
+  ...{ perModality: none, crossModal: none, pairs: none, mri: none, trainGallery: none },
   pooled: { ...none, rows: [] },
   unasked: [],
   protocols: {},

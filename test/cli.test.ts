@@ -196,6 +196,18 @@ describe.concurrent("bad input ends with 2 and one line that says", () => {
       args: ["evaluate", ...npz, "--label", "colour"],
       says: 'label "colour" is not a column of the queries; its columns are: finding, region, size',
     },
+    "that a protocol needs a direction": {
+      args: [...evaluate, "--protocol", "within-modality"],
+      says: "--protocol within-modality: expected --from, got none",
+    },
+    "that sets as they are given have no direction": {
+      args: [...evaluate, "--from", "ct"],
+      says: "--from, --to: expected only with another --protocol than given-sets",
+    },
+    "that a label is missing": {
+      args: ["evaluate", ...npz],
+      says: "--label: expected a column, such as region, got none",
+    },
     "that embeddings are not there": {
       args: ["evaluate", "--query", "none.npz", "--gallery", pixels, "--label", "region"],
       says: "none.npz: no such file or folder",
@@ -378,6 +390,26 @@ describe("--json", () => {
     for (const { value, low, high } of [...Object.values(report.recallAtK), report.mAP, report.mrr]) {
       expect(0 <= low && low <= value && value <= high && high <= 1).toBe(true);
     }
+
+    // The same encoder with the training split beside it: 29 patients, four modalities each, and none of them asks.
+    const all = ["embed", "--encoder", "run", "--preset", "smoke", "--train", "--out", "all.npz"];
+    expect((await m3retJson<{ n: number }>(all, where)).n).toBeGreaterThan(95 + 4 * 20);
+    const both = ["--query", "all.npz", "--gallery", "all.npz", "--label", "region", "--from", "xray"];
+    const within = ["evaluate", ...both, "--protocol", "train-gallery"];
+    const fromTrain = await m3retJson<Report & { n: { query: number; gallery: number } }>(within, where);
+    expect(fromTrain).toMatchObject({ rules: { name: "train-gallery", version: 1, gallerySplits: ["train"] } });
+    expect([fromTrain.n.query, fromTrain.n.gallery > 20]).toEqual([9, true]);
+    const across = ["evaluate", ...both, "--protocol", "train-gallery-cross-modal", "--to", "ct"];
+    expect(await m3retJson(across, where)).toMatchObject({ n: { query: 9, gallery: fromTrain.n.gallery } });
+    const old = ["evaluate", ...npz, "--label", "region", "--from", "xray", "--protocol", "train-gallery"];
+    expect(await m3ret(old, where)).toMatchObject({
+      code: 2,
+      stderr: "error: mae.npz: expected rows of xray in the split train, found none; m3ret embed --train writes them\n",
+    });
+    expect(await m3ret([...within, "--to", "ct"], where)).toMatchObject({
+      code: 2,
+      stderr: "error: --protocol train-gallery: expected one modality, got --from xray --to ct\n",
+    });
 
     type Found = { hits: { rank: number; id: string; modality: string; score: number; labels: object }[] };
     const search = ["search", "--index", "mae.npz", "--image", picture, "--modality", "xray", "--k", "4"];

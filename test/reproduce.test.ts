@@ -136,9 +136,29 @@ describe("m3ret reproduce --preset smoke", () => {
     }
   });
 
+  test("asks the gallery from train with every encoder: within, across, and from MRI, which is not in it", () => {
+    const { data, tables } = first.results;
+    const { trainGallery } = tables;
+    const into = (to: Modality) => [...PRETRAIN_MODALITIES, "mri"].map((from) => `${from} ${to}`);
+    expect(directions(trainGallery)).toEqual(new Set(PRETRAIN_MODALITIES.flatMap(into)));
+    expect(encoders(trainGallery)).toEqual(new Set(plainAndWhitened));
+    trainGallery.forEach(expectHonest);
+    for (const { from, to, n } of trainGallery) {
+      expect(n).toMatchObject({ query: data.counts[from]!.query, gallery: data.counts[to]!.train, ownGroupPairs: 0 });
+    }
+  });
+
   test("stores the rules of every question by name and version, and every row names its own", () => {
     const { protocols, tables } = first.results;
-    expect(Object.keys(protocols).sort()).toEqual(["cross-modal@1", "exact-pairs@1", "pooled@1", "within-modality@1"]);
+    const names = [
+      "within-modality",
+      "pooled",
+      "cross-modal",
+      "exact-pairs",
+      "train-gallery",
+      "train-gallery-cross-modal",
+    ];
+    expect(new Set(Object.keys(protocols))).toEqual(new Set(names.map((name) => `${name}@1`)));
     for (const row of Object.values(tables).flat()) {
       const { relevance, label, ks } = protocols[row.rules];
       expect([relevance === "group" ? "group" : label, ks.map(String)]).toEqual([
@@ -170,7 +190,10 @@ describe("m3ret reproduce --preset smoke", () => {
       for (const ending of ["tex", "csv", "md"]) expect(tableFiles).toContain(`${name}.${ending}`);
     }
     expect([...names]).toEqual(
-      expect.arrayContaining(["within-recall-1", "within-recall-1-macro", "pooled-map", "mri-mrr"]),
+      expect.arrayContaining([
+        ...["within-recall-1", "within-recall-1-macro", "pooled-map", "mri-mrr"],
+        ...["train-gallery-recall-1", "train-gallery-cross-modal-recall-1"],
+      ]),
     );
     for (const file of tableFiles)
       expect(readFileSync(join(first.out, "tables", file), "utf8").length, file).toBeGreaterThan(100);
@@ -180,7 +203,8 @@ describe("m3ret reproduce --preset smoke", () => {
   });
 
   test("has MRI in the rows of MRI, against itself and all that was seen, and in no others", () => {
-    const { mri, ...seen } = first.results.tables;
+    const { mri, trainGallery, ...seen } = first.results.tables;
+    expect(trainGallery.map(({ to }) => to)).not.toContain("mri");
     expect(directions(mri)).toEqual(new Set(["mri", ...PRETRAIN_MODALITIES].map((to) => `mri ${to}`)));
     expect(encoders(mri)).toEqual(new Set(plainAndWhitened));
     mri.forEach(expectHonest);

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { Option, type Command } from "commander";
 import { loadCatalog } from "../datasets/catalog.js";
 import type { SkippedFile } from "../datasets/dataset.js";
+import { testSplits } from "../datasets/publicSplit.js";
 import { saveEmbeddings, stackSets, type EmbeddingSet } from "../embeddings.js";
 import { loadEncoder } from "../encoder/checkpoint.js";
 import { POOLINGS, usualPooling, type Pooling } from "../encoder/vit.js";
@@ -25,7 +26,7 @@ import type { TrainEvent } from "../trainers/loop.js";
 import type { Method } from "../trainers/objective.js";
 import { QUARANTINE } from "../trainers/quarantine.js";
 import type { PreparedCount } from "../trainers/streamBatch.js";
-import { CEILING, InputError, type OnProgress, type Shape3 } from "../types.js";
+import { CEILING, InputError, type OnProgress, type Shape3, type Split } from "../types.js";
 import { onnxFlags, onnxOptions, sampleSize, type OnnxFlags } from "./onnxFlags.js";
 import {
   answer,
@@ -67,6 +68,7 @@ interface EmbedOptions extends OnnxFlags {
   readonly data?: string;
   readonly out: string;
   readonly graph?: boolean;
+  readonly train?: boolean;
   readonly pooling?: Pooling;
   readonly seed?: number;
   readonly engine?: EngineName;
@@ -118,6 +120,10 @@ export function addModelCommands(m3ret: Command): void {
       wholeNumber("seed"),
     )
     .requiredOption("--out <FILE>", "an .npz that numpy opens")
+    .option(
+      "--train",
+      "the training split too, without MRI: a gallery of what pretraining saw (evaluate --protocol train-gallery)",
+    )
     .option("--graph", "attach an HNSW graph, for searching large galleries")
     .addOption(engineOption())
     .addOption(jsonOption())
@@ -276,20 +282,26 @@ async function embedOurs(options: EmbedOptions, preset: Preset): Promise<Embeddi
   const engine = from === "pixels" ? undefined : await chooseEngine(options.engine); // before the data, which may take minutes
   const sets: EmbeddingSet[] = [];
   const skipped: SkippedFile[] = [];
+  let test: readonly Split[] = ["query"];
   await withProgress(async (onProgress) => {
     const name = options.data ?? preset.data;
-    for await (const part of evaluationParts(name, { catalogFile, cacheDir, seed, size, onProgress })) {
+    const { train } = options;
+    for await (const part of evaluationParts(name, { catalogFile, cacheDir, seed, size, train, onProgress })) {
       skipped.push(...part.skipped);
-      if (from === "pixels") sets.push(embedPixels(part)[0].set);
-      else {
-        const both = await embedEvaluation(method, role, encoder, part, { engine, onProgress });
-        sets.push(both.find((one) => one.pooling === pooling && one.variant === "plain")!.set);
-      }
+      test = testSplits(part.entry);
+      const all =
+        from === "pixels"
+          ? embedPixels(part)
+          : await embedEvaluation(method, role, encoder, part, { engine, onProgress });
+      const own = all.find((one) => (from === "pixels" || one.pooling === pooling) && one.variant === "plain")!;
+      sets.push(own.set, ...(own.train ? [own.train] : []));
     }
   });
   if (skipped.length > 0)
     process.stderr.write(`${skipped.length} files were passed over; the first: ${skipped[0].reason}\n`);
-  return stackSets(sets);
+  const stacked = stackSets(sets);
+  // Said where it is not what everyone would take it for.
+  return test.length === 1 ? stacked : { ...stacked, meta: { ...stacked.meta, testSplits: test.join() } };
 }
 
 /** Vectors of an encoder in an ONNX file. */
@@ -298,5 +310,7 @@ async function embedFile(options: EmbedOptions, preset: Preset): Promise<Embeddi
   if (options.pooling) throw new InputError(`--pooling: ${encoder} has pooled already; m3ret export --pooling chooses`);
   const onnx = onnxOptions(options);
   if (options.engine) await chooseEngine(options.engine); // says in one line what a device lacks
-  return withProgress((onProgress) => embedWithOnnx(encoder, data, { catalogFile, cacheDir, seed, onProgress, onnx }));
+  return withProgress((onProgress) =>
+    embedWithOnnx(encoder, data, { ...{ catalogFile, cacheDir, seed, train: options.train }, onProgress, onnx }),
+  );
 }

@@ -114,8 +114,8 @@ async function run(options: ReproduceArguments): Promise<void> {
 
 /** The tables of the smallest K, the claims, and where the rest is. */
 function report({ results, judgement }: Reproduction, out: string): string {
-  const { perModality, pooled, crossModal, pairs, mri } = judgement;
-  const tables = [perModality, pooled, crossModal, pairs, mri].flatMap((answer) => answer.tables);
+  const { perModality, pooled, crossModal, pairs, mri, trainGallery } = judgement;
+  const tables = [perModality, pooled, crossModal, pairs, mri, trainGallery].flatMap((answer) => answer.tables);
   const first = tables.filter(({ title }) => title.endsWith("Recall@1")).map(toText);
   const unasked = results.unasked.map(({ from, to, reason }) => `not asked: ${from} → ${to} (${reason})`);
   const { skipped, name } = results.data;

@@ -1,7 +1,7 @@
 /** `m3ret evaluate` and `m3ret search`. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { Command } from "commander";
+import { Option, type Command } from "commander";
 import { embeddingSet, loadEmbeddings, pixelVector, selectRows, type EmbeddingSet } from "../embeddings.js";
 import { readFile } from "../datasets/read.js";
 import { loadEncoder } from "../encoder/checkpoint.js";
@@ -12,7 +12,15 @@ import { preprocessingFor } from "../encoder/onnxEncoder.js";
 import { namesOnnx, openNamedOnnx } from "../external.js";
 import { Random } from "../random.js";
 import { evaluateRetrieval, type RetrievalReport } from "../retrieval/protocol.js";
-import { evaluationOf, protocolId, protocolOf } from "../retrieval/protocols.js";
+import {
+  evaluationOf,
+  protocolId,
+  protocolOf,
+  PROTOCOLS,
+  type Protocol,
+  type ProtocolName,
+} from "../retrieval/protocols.js";
+import { galleryOf, queriesOf, type Scope } from "../retrieval/sides.js";
 import { loadIndex } from "../retrieval/hnsw.js";
 import { prepareSample } from "../transforms/prepare.js";
 import { InputError, MODALITIES, type Modality, type Sample, type Split } from "../types.js";
@@ -22,7 +30,10 @@ import { answer, integerList, jsonOption, positiveInteger, wholeNumber } from ".
 interface EvaluateOptions {
   readonly query: string;
   readonly gallery: string;
-  readonly label: string;
+  readonly label?: string;
+  readonly protocol: ProtocolName;
+  readonly from?: Scope;
+  readonly to?: Scope;
   readonly k: readonly number[];
   readonly seed: number;
   readonly rounds: number;
@@ -47,7 +58,14 @@ export function addRetrievalCommands(m3ret: Command): void {
     .description("Recall@K, Precision@K, mAP and MRR of queries against a gallery, with chance and intervals")
     .requiredOption("--query <FILE>", "an .npz that embed wrote; its rows of the split query, where it has splits")
     .requiredOption("--gallery <FILE>", "the same or another .npz; its rows of the split gallery, where it has splits")
-    .requiredOption("--label <COLUMN>", "what makes an item relevant: region, class, modality …")
+    .option("--label <COLUMN>", "what makes an item relevant: region, class, modality … (not for exact-pairs)")
+    .addOption(
+      new Option("--protocol <NAME>", "who asks and who is searched; all but given-sets need splits in the files")
+        .choices(Object.keys(PROTOCOLS))
+        .default("given-sets"),
+    )
+    .addOption(new Option("--from <MODALITY>", "of the queries").choices([...MODALITIES, "all"]))
+    .addOption(new Option("--to <MODALITY>", "of the gallery (default: as --from)").choices([...MODALITIES, "all"]))
     .option("--k <LIST>", "values of K", integerList("k"), [1, 5, 10])
     .option("--rounds <N>", "of the bootstrap", positiveInteger("rounds"), 1000)
     .option("--seed <N>", "of the bootstrap", wholeNumber("seed"), 7)
@@ -73,9 +91,50 @@ function rowsOf(set: EmbeddingSet, split: Split): EmbeddingSet {
   return rows.n > 0 ? rows : set;
 }
 
-function runEvaluate({ query, gallery, label, k, rounds, seed, json }: EvaluateOptions): void {
-  const rules = protocolOf("given-sets", { label, ks: k, rounds });
-  const report = evaluateRetrieval(rowsOf(loadEmbeddings(query), "query"), rowsOf(loadEmbeddings(gallery), "gallery"), {
+/** The rows that a named protocol takes from files with splits and modalities; one line where it cannot be followed. */
+function sidesOf(rules: Protocol, options: EvaluateOptions): [EmbeddingSet, EmbeddingSet] {
+  const { name } = rules;
+  const pooled = name === "pooled";
+  const { from, to = pooled ? "all" : from } = options;
+  if (from === undefined || to === undefined) throw new InputError(`--protocol ${name}: expected --from, got none`);
+  const within = name === "within-modality" || name === "train-gallery";
+  if (pooled !== (to === "all") || (from === "all" && !pooled) || (!pooled && (from === to) !== within)) {
+    const expected = pooled ? "--to all" : within ? "one modality" : "--from one modality and --to another";
+    throw new InputError(`--protocol ${name}: expected ${expected}, got --from ${from} --to ${to}`);
+  }
+  const [asking, searched] = [loadEmbeddings(options.query), loadEmbeddings(options.gallery)];
+  const sides: [string, string, readonly Split[], EmbeddingSet][] = [
+    [options.query, from, rules.querySplits, queriesOf(asking, { from }, rules)],
+    [options.gallery, to, rules.gallerySplits, galleryOf(searched, { to }, rules)],
+  ];
+  for (const [file, scope, splits, { n }] of sides) {
+    if (n > 0) continue;
+    const hint = splits.includes("train") ? "; m3ret embed --train writes them" : "";
+    throw new InputError(`${file}: expected rows of ${scope} in the split ${splits.join(" or ")}, found none${hint}`);
+  }
+  return [sides[0][3], sides[1][3]];
+}
+
+/** What `m3ret embed` noted of the test patients (`testSplits`). */
+function notedTest(file: string): readonly Split[] | undefined {
+  const noted = loadEmbeddings(file).meta.testSplits;
+  return noted === undefined ? undefined : (String(noted).split(",") as Split[]);
+}
+
+function runEvaluate(options: EvaluateOptions): void {
+  const { query, gallery, label, protocol, k, rounds, seed, json } = options;
+  if (label === undefined && PROTOCOLS[protocol].relevance === "label")
+    throw new InputError("--label: expected a column, such as region, got none");
+  const given = protocol === "given-sets";
+  if (given && (options.from ?? options.to) !== undefined) {
+    throw new InputError("--from, --to: expected only with another --protocol than given-sets");
+  }
+  const testSplits = given ? undefined : notedTest(query);
+  const rules = protocolOf(protocol, { label, ks: k, rounds, testSplits });
+  const [queries, held] = given
+    ? [rowsOf(loadEmbeddings(query), "query"), rowsOf(loadEmbeddings(gallery), "gallery")]
+    : sidesOf(rules, options);
+  const report = evaluateRetrieval(queries, held, {
     ...evaluationOf(rules),
     bootstrap: { rounds, random: new Random(seed) },
   });

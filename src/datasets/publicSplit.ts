@@ -1,7 +1,7 @@
 /** Which side the patients of a public set are on: the publisher's split where there is one, ours for the others. */
 import type { Random } from "../random.js";
 import { UNSEEN_MODALITY, type Modality, type Split } from "../types.js";
-import type { SplitFractions } from "./catalog.js";
+import type { Entry, SplitFractions } from "./catalog.js";
 import type { Official } from "./publicSets.js";
 import { splitGroups } from "./split.js";
 
@@ -17,6 +17,17 @@ export interface SplitRow {
 
 /** Of the patients that no publisher has put on a side. */
 export const OUR_FRACTIONS: SplitFractions = { train: 0.6, gallery: 0.2, query: 0.2 };
+
+/**
+ * The sides that hold the test patients. Where a publisher has one test split, gallery and query share it, half each, and both
+ * together are the test patients; otherwise they are those of `query`: of a publisher with validation and test, of our own draw.
+ */
+export function testSplits(entry: Entry): readonly Split[] {
+  const { split, splitLists } = (entry.kind === "public" ? entry.set.records : undefined) ?? {};
+  const named = Object.values(split?.map ?? {});
+  const said = splitLists ? Object.keys(splitLists) : split && !named.includes("query") ? [...named, "test"] : named;
+  return said.includes("test") && !("test" in (split?.map ?? {})) ? ["gallery", "query"] : ["query"];
+}
 
 /** Labels of fewer patients are spread as one: alone, each would fill `train` first, and combinations of findings are many. */
 const FEW = 5;

@@ -13,6 +13,7 @@ import {
   recallAtK,
 } from "./recall.js";
 import { assertComparable, assertK, forEachRanking, groupNumbers } from "./search.js";
+import { assertDisjoint } from "./sides.js";
 
 /** Metrics of a set of queries; the keys of `recallAtK` and `precisionAtK` are the values of K that were asked for. */
 export interface Metrics {
@@ -68,6 +69,8 @@ export interface EvaluationOptions {
   readonly ks?: readonly number[];
   readonly bootstrap: BootstrapOptions;
   readonly excludeOwnGroup?: boolean;
+  /** Insist that no group is among both queries and gallery (`assertDisjoint`). */
+  readonly disjoint?: boolean;
 }
 
 /** Values of a label column, or one line that says which columns there are. */
@@ -208,6 +211,7 @@ export function evaluateQueries(
     throw new InputError("relevance by group needs the query's own group in the gallery: leave excludeOwnGroup off");
   }
   const excludeOwnGroup = options.excludeOwnGroup ?? relevance === "label";
+  if (options.disjoint) assertDisjoint(queries, gallery);
   const { isRelevant, words, classes } = readRelevance(queries, gallery, options);
 
   const chanceOf = chanceTable(ks);
@@ -264,7 +268,7 @@ export function evaluateQueries(
   const report: RetrievalReport = {
     protocol:
       `cosine, exact search; relevant: same ${words}; Recall@K: any relevant item in the top K; a query's own group is ` +
-      `${excludeOwnGroup ? "never" : "also"} retrieved; intervals: ${100 * level} % percentile bootstrap over query groups, exact binomial at 0 and 1`,
+      `${excludeOwnGroup ? "never" : "also"} retrieved${options.disjoint ? ", and none is on both sides" : ""}; intervals: ${100 * level} % percentile bootstrap over query groups, exact binomial at 0 and 1`,
     label: words,
     n,
     chance: meanChance(judged, ks),

@@ -3,7 +3,7 @@
  * protocol is a plain object, it has a version that rises when the same vectors would give another number, and it is
  * stored with the results.
  */
-import { InputError } from "../types.js";
+import { InputError, type Split } from "../types.js";
 import type { EvaluationOptions } from "./protocol.js";
 
 /** What is asked, of whom, and what counts as an answer. */
@@ -13,13 +13,30 @@ interface Question {
   readonly queries: string;
   readonly gallery: string;
   readonly relevance: NonNullable<EvaluationOptions["relevance"]>;
+  /** Sides of the split that queries and gallery are taken from. */
+  readonly querySplits: readonly Split[];
+  readonly gallerySplits: readonly Split[];
   /** Whether a query may retrieve items of its own patient. */
-  readonly ownPatient: "never retrieved" | "what is looked for";
+  readonly ownPatient: "never retrieved" | "what is looked for" | "on one side only, which is checked";
 }
 
 const HELD_OUT = "patients that no encoder was trained on";
 const QUERIES = `the split query: ${HELD_OUT}`;
 const GALLERY = `the split gallery: other ${HELD_OUT}`;
+const TRAIN = "the split train: patients that pretraining may see, without their labels";
+const TEST = `the split query: ${HELD_OUT}; where the publisher has one test split, all of it`;
+const held = {
+  querySplits: ["query"],
+  gallerySplits: ["gallery"],
+  relevance: "label",
+  ownPatient: "never retrieved",
+} as const;
+const trained = {
+  querySplits: ["query"],
+  gallerySplits: ["train"],
+  relevance: "label",
+  ownPatient: "on one side only, which is checked",
+} as const;
 
 export const PROTOCOLS = {
   "within-modality": {
@@ -27,40 +44,52 @@ export const PROTOCOLS = {
     question: "which pictures of the query's modality are most like it?",
     queries: `${QUERIES}; one modality`,
     gallery: `${GALLERY}; the same modality`,
-    relevance: "label",
-    ownPatient: "never retrieved",
+    ...held,
   },
   pooled: {
     version: 1,
     question: "which pictures of any pretraining modality are most like it?",
     queries: `${QUERIES}; one pretraining modality, or all`,
     gallery: `${GALLERY}; all pretraining modalities together, the query's own among them`,
-    relevance: "label",
-    ownPatient: "never retrieved",
+    ...held,
   },
   "cross-modal": {
     version: 1,
     question: "which pictures of another modality are most like it?",
     queries: `${QUERIES}; one modality`,
     gallery: `${GALLERY}; one other modality`,
-    relevance: "label",
-    ownPatient: "never retrieved",
+    ...held,
   },
   "exact-pairs": {
     version: 1,
     question: "where is the same patient in the other modality?",
     queries: `the splits query and gallery: ${HELD_OUT}; one modality`,
     gallery: "the same patients; one other modality",
+    querySplits: ["gallery", "query"],
+    gallerySplits: ["gallery", "query"],
     relevance: "group",
     ownPatient: "what is looked for",
+  },
+  "train-gallery": {
+    version: 1,
+    question: "which pictures that pretraining may see, of the query's modality, are most like it?",
+    queries: `${TEST}; one modality`,
+    gallery: `${TRAIN}; the same modality`,
+    ...trained,
+  },
+  "train-gallery-cross-modal": {
+    version: 1,
+    question: "which pictures that pretraining may see, of another modality, are most like it?",
+    queries: `${TEST}; one modality`,
+    gallery: `${TRAIN}; one other modality`,
+    ...trained,
   },
   "given-sets": {
     version: 1,
     question: "which gallery items are most like the query?",
     queries: "as given; of a file with splits, the split query",
     gallery: "as given; of a file with splits, the split gallery",
-    relevance: "label",
-    ownPatient: "never retrieved",
+    ...held,
   },
 } as const satisfies Readonly<Record<string, Question>>;
 
@@ -104,15 +133,19 @@ export interface ProtocolSettings {
   readonly ks: readonly number[];
   readonly rounds: number;
   readonly level?: number;
+  /** Of a gallery from train: what holds the test patients (`testSplits`), where it is more than the split `query`. */
+  readonly testSplits?: readonly Split[];
 }
 
 /** A protocol with its settings filled in. */
-export function protocolOf(name: ProtocolName, { label, ks, rounds, level = 0.95 }: ProtocolSettings): Protocol {
+export function protocolOf(name: ProtocolName, settings: ProtocolSettings): Protocol {
+  const { label, ks, rounds, level = 0.95, testSplits } = settings;
   const question: Question = PROTOCOLS[name];
   if (question.relevance === "label" && !label) throw new InputError(`protocol ${name}: expected a label, got none`);
   return {
     name,
     ...question,
+    ...(testSplits && question.gallerySplits.includes("train") ? { querySplits: testSplits } : {}),
     label: question.relevance === "group" ? "group" : label!,
     similarity: "cosine",
     search: "exact",
@@ -144,8 +177,10 @@ export function evaluationOf({
   relevance,
   label,
   ks,
-}: Protocol): Pick<EvaluationOptions, "relevance" | "label" | "ks"> {
-  return relevance === "group" ? { relevance, ks } : { relevance, label, ks };
+  ownPatient,
+}: Protocol): Pick<EvaluationOptions, "relevance" | "label" | "ks" | "disjoint"> {
+  if (relevance === "group") return { relevance, ks };
+  return { relevance, label, ks, disjoint: ownPatient === PROTOCOLS["train-gallery"].ownPatient };
 }
 
 /** A protocol in markdown, one line a rule, for notebooks. */
