@@ -106,7 +106,7 @@ export {
   saveFigure,
   umapFigure,
 } from "./analysis/figures.js";
-export { compare, comparisonRows } from "./analysis/comparisons.js";
+export { compare, compareScores, comparisonRows, remarkOn } from "./analysis/comparisons.js";
 export { drawGallery, galleryRows } from "./analysis/gallery.js";
 export { markdownTable } from "./analysis/markdownTable.js";
 export { liveTraining, watchTraining } from "./analysis/liveTraining.js";
@@ -114,7 +114,7 @@ export type { LiveTraining } from "./analysis/liveTraining.js";
 export { printFigure, savePrint } from "./analysis/printFigure.js";
 export { recallTable, toDataFrame, toMarkdown, toText } from "./analysis/tables.js";
 export { captionOf, saveTables, toLatex } from "./analysis/tableFiles.js";
-export { whyNoProbe, probe } from "./analysis/probe.js";
+export { whyNoProbe, probe, probeRows } from "./analysis/probe.js";
 export type { ProbeReport } from "./analysis/probe.js";
 export { probeTable } from "./analysis/probeTable.js";
 export type { ProbeResult } from "./analysis/probeTable.js";
@@ -132,7 +132,16 @@ export { growthFigure, growthReadings, loadGrowth } from "./growth.js";
 export { judge } from "./judge.js";
 export { mixedVersusSingle } from "./mixed.js";
 export type { TrainedOn } from "./mixed.js";
-export { alignmentFigure, alignmentOf, contestants, fewShotFigure, likeForLike, probesOf, twinOf } from "./measures.js";
+export {
+  alignmentFigure,
+  alignmentOf,
+  compareProbes,
+  contestants,
+  fewShotFigure,
+  likeForLike,
+  probesOf,
+  twinOf,
+} from "./measures.js";
 export { EXPERIMENTS, encoderOf, objectiveOf, presetOf } from "./presets.js";
 export { reproduce } from "./reproduce.js";
 export { openStream, pretrainStream } from "./streamed.js";

@@ -4,14 +4,16 @@ import { alignmentRows, alignmentTable, nullTable, type AlignmentRow } from "./a
 import { curveFigure } from "./analysis/curveFigure.js";
 import { barFigure, type Figure } from "./analysis/figures.js";
 import { MODALITY_LOOKS } from "./analysis/palette.js";
-import { probe, whyNoProbe, type ProbeOptions } from "./analysis/probe.js";
-import { probeTable, type ProbeResult } from "./analysis/probeTable.js";
+import { compareScores, remarkOn, type Comparison, type Rivals, type Scores } from "./analysis/comparisons.js";
+import { probeRows, whyNoProbe, type ProbeOptions, type ProbeOutcomes } from "./analysis/probe.js";
+import { probeTable, TESTED_COLUMNS, type ProbeResult } from "./analysis/probeTable.js";
 import type { Role, Table } from "./analysis/tables.js";
 import { PRIMARY } from "./claims.js";
 import type { NamedEmbeddings } from "./experiment.js";
 import { growthFigure, loadGrowth } from "./growth.js";
-import { assertCeilingSaysSo } from "./judge.js";
+import { assertCeilingSaysSo, twinName } from "./judge.js";
 import { METHOD_NAMES, METHODS } from "./presets.js";
+import { Random } from "./random.js";
 import type { ExperimentRun } from "./run.js";
 import { InputError, PRETRAIN_MODALITIES, type Modality, type OnProgress } from "./types.js";
 
@@ -45,16 +47,71 @@ export function probesOf(
   embeddings.forEach(assertCeilingSaysSo);
   if (whyNoProbe(embeddings[0].set, options) !== null) return [];
   return embeddings.map(({ name, role, variant, set }, i) => {
-    const report = probe(set, options);
+    const { report, outcomes } = probeRows(set, options);
     options.onProgress?.({ label: "probes", done: i + 1, total: embeddings.length, note: name });
-    return { name, role, variant, report };
+    return { name, role, variant, report, outcomes };
   });
+}
+
+/** Paired tests of probes: those of the table, and those of the few-shot curve, each corrected among themselves. */
+export interface ProbeComparisons {
+  readonly table: readonly Comparison[];
+  readonly fewShot: readonly Comparison[];
+}
+
+/**
+ * Tests every trained encoder's balanced accuracy against its untrained twin's and that of raw pixels of its variant, as tables
+ * of retrieval do (`pairedTest`): by query patients, Holm over all comparisons of the table, and of the few-shot curve, with the
+ * same kind of baseline. What taught the probe is taken as given: p speaks of other patients asking.
+ *
+ * Balanced accuracy is the mean over rows of n / (classes · rows of the class) where the class is right, so that it is tested row
+ * by row like Recall@K. AUROC is no such mean: it is not tested.
+ */
+export function compareProbes(
+  results: readonly ProbeResult[],
+  { seed, rounds }: { readonly seed: number; readonly rounds: number },
+): ProbeComparisons {
+  const random = new Random(seed).fork("probes, paired");
+  const pairs = results.flatMap((one) => {
+    if (one.role !== "trained") return [];
+    const twin = results.find(({ role, name }) => role === "untrained" && name === twinName(one.name));
+    const pixels = results.find(({ role, variant }) => role === "pixels" && variant === one.variant);
+    return [
+      ...(twin ? [{ one, other: twin, baseline: "untrained" as const }] : []),
+      ...(pixels ? [{ one, other: pixels, baseline: "pixels" as const }] : []),
+    ];
+  });
+  const test = (columns: readonly (readonly [string, (of: ProbeOutcomes) => Float64Array])[]): Comparison[] => {
+    const rivals = columns.flatMap(([column, read]) =>
+      pairs.map(({ one, other, baseline }): Rivals<Scores> => {
+        const scores = ({ name, outcomes }: ProbeResult): Scores => {
+          if (!outcomes)
+            throw new InputError(`${name}: expected what each row of its probe scored, got the report alone`);
+          return { rows: outcomes.rows, groups: outcomes.groups, values: read(outcomes) };
+        };
+        const about = { encoder: one.name, against: other.name, baseline, column };
+        return { ...about, ours: scores(one), theirs: scores(other) };
+      }),
+    );
+    return compareScores(rivals, { metric: "balancedAccuracy", random, rounds });
+  };
+  const shots = results[0]?.report.fewShot ?? [];
+  return {
+    table: test([
+      [TESTED_COLUMNS.linear, ({ linear }) => linear],
+      [TESTED_COLUMNS.knn, ({ knn }) => knn],
+    ]),
+    fewShot: test(
+      shots.map(({ shots: n }, i) => [`${n} shot${n === 1 ? "" : "s"}`, ({ fewShot }) => fewShot[i].values]),
+    ),
+  };
 }
 
 /** What a run is measured by beside its judgement, for its tables, figures and results. */
 export interface Measured {
   readonly alignment: readonly AlignmentRow[];
   readonly probes: readonly ProbeResult[];
+  readonly probeComparisons: ProbeComparisons;
   readonly tables: readonly Table[];
   readonly figures: readonly Figure[];
 }
@@ -70,6 +127,7 @@ export function measureRun(
   const shown = contestants(embeddings);
   const alignment = alignmentOf(shown, { label: labels.crossModalLabel, seed, bootstrapRounds, onProgress });
   const probes = probesOf(shown, { label: labels.label, seed, bootstrapRounds, onProgress });
+  const tested = compareProbes(probes, { seed, rounds: bootstrapRounds });
   const told = { data: data.name, seed };
   const nulls = { ...told, label: labels.crossModalLabel };
   const growth = loadGrowth(folder, embeddings);
@@ -77,10 +135,11 @@ export function measureRun(
   const paired = alignment.some(({ measure }) => measure === "debiased CKA");
   return {
     alignment,
-    probes,
+    probes: probes.map(({ name, role, variant, report }) => ({ name, role, variant, report })),
+    probeComparisons: tested,
     tables: [
       ...(alignment.length > 0 ? [alignmentTable(alignment, nulls), nullTable(alignment, nulls)] : []),
-      ...(probes.length > 0 ? [probeTable(probes, told)] : []),
+      ...(probes.length > 0 ? [probeTable(probes, { ...told, comparisons: tested.table })] : []),
     ],
     figures: [
       ...(paired ? [alignmentFigure(alignment, "debiased CKA", about)] : []),
@@ -88,7 +147,7 @@ export function measureRun(
         const options = { ...about, ...labels, rounds: bootstrapRounds };
         return growthFigure(growth, method, twinOf(embeddings, PRIMARY[METHOD_NAMES[method]]), options);
       }),
-      ...(probes.length > 0 ? [fewShotFigure(likeForLike(probes), about)] : []),
+      ...(probes.length > 0 ? [fewShotFigure(likeForLike(probes), about, tested.fewShot)] : []),
     ],
   };
 }
@@ -141,7 +200,11 @@ export function alignmentFigure(rows: readonly AlignmentRow[], measure: Alignmen
 }
 
 /** Balanced accuracy of class means against the number of teaching patients, for these encoders. */
-export function fewShotFigure(results: readonly ProbeResult[], about: About): Figure {
+export function fewShotFigure(
+  results: readonly ProbeResult[],
+  about: About,
+  comparisons: readonly Comparison[] = [],
+): Figure {
   const [{ report }] = results;
   const points = results.flatMap(({ name, report }) =>
     report.fewShot.map(({ shots, balancedAccuracy }) => {
@@ -154,7 +217,10 @@ export function fewShotFigure(results: readonly ProbeResult[], about: About): Fi
     title: `Few shots of ${MODALITY_LOOKS[report.modality].name}`,
     caption:
       `Balanced accuracy of the nearest class mean (${report.label}, ${report.classes.length} classes) by gallery patients ` +
-      `of each class; ${report.n.test} query rows of ${report.n.testPatients} patients`,
+      `of each class; ${report.n.test} query rows of ${report.n.testPatients} patients` +
+      remarkOn(comparisons)
+        .map((remark) => `; ${remark}`)
+        .join(""),
     xTitle: "Teaching patients of each class",
     spacing: "even",
     levels: [{ panel: "Balanced accuracy", name: "chance", value: report.chance.balancedAccuracy }],

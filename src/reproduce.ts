@@ -71,7 +71,10 @@ export interface Results {
   };
   /** Paired tests, question by question. */
   readonly comparisons: Readonly<
-    Record<"perModality" | "pooled" | "crossModal" | "pairs" | "mri" | "trainGallery", readonly Comparison[]>
+    Record<
+      "perModality" | "pooled" | "crossModal" | "pairs" | "mri" | "trainGallery" | "probes" | "fewShot",
+      readonly Comparison[]
+    >
   >;
   /** Measures of alignment with their nulls, and probes of MRI; empty where the data cannot be asked. */
   readonly alignment: Measured["alignment"];
@@ -125,6 +128,7 @@ export async function reproduce(options: ReproduceOptions): Promise<Reproduction
   const tableFiles = [
     ...writeTables(judgement, join(out, "tables")),
     ...saveTables(join(out, "tables"), measured.tables),
+    ...writeProbeTests(measured, join(out, "tables")),
   ];
   const figures = await drawFigures(run, judgement, { label: labels.crossModalLabel, measured, out, onProgress });
   const write = (notebooks: string[]): Results => {
@@ -157,6 +161,14 @@ export function writeTables(judgement: Judgement, folder: string): string[] {
     saveComparisons(join(folder, `${name}-paired-tests.csv`), comparisons);
   }
   return names;
+}
+
+/** The paired tests of probes and of few shots, in one file. */
+function writeProbeTests({ probeComparisons: { table, fewShot } }: Measured, folder: string): string[] {
+  if (table.length + fewShot.length === 0) return [];
+  const name = "mri-probes-paired-tests.csv";
+  saveComparisons(join(folder, name), [...table, ...fewShot]);
+  return [name];
 }
 
 async function drawFigures(
@@ -287,6 +299,7 @@ function resultsOf(
     comparisons: {
       ...{ perModality: perModality.comparisons, pooled: pooled.comparisons, crossModal: crossModal.comparisons },
       ...{ pairs: pairs.comparisons, mri: mri.comparisons, trainGallery: trainGallery.comparisons },
+      ...{ probes: measured.probeComparisons.table, fewShot: measured.probeComparisons.fewShot },
     },
     alignment: measured.alignment,
     probes: measured.probes,

@@ -5,21 +5,30 @@ import { outcome, type Metrics, type QueryOutcomes } from "../retrieval/protocol
 import { drawGroups, holm, pairedTest, type PairedTest } from "../retrieval/significance.js";
 import { InputError } from "../types.js";
 
+/** What one encoder scored on each row of a question: the mean is what its table shows. */
+export interface Scores {
+  /** Which rows they are, so that two encoders are compared on the same ones. */
+  readonly rows: readonly (number | string)[];
+  /** The patient of each. */
+  readonly groups: readonly string[];
+  readonly values: ArrayLike<number>;
+}
+
 /** Two encoders to compare on one question. */
-export interface Rivals {
+export interface Rivals<Measured = QueryOutcomes> {
   readonly encoder: string;
   readonly against: string;
   /** What the other one is: decides which family the comparison belongs to. */
   readonly baseline: "untrained" | "pixels" | "single modality";
   /** A modality, or a direction such as `xray → ct`. */
   readonly column: string;
-  readonly ours: QueryOutcomes;
-  readonly theirs: QueryOutcomes;
+  readonly ours: Measured;
+  readonly theirs: Measured;
 }
 
 /** Plain values: it goes into results.json as it is. */
 export interface Comparison extends Omit<Rivals, "ours" | "theirs"> {
-  readonly metric: keyof Metrics;
+  readonly metric: keyof Metrics | "balancedAccuracy";
   readonly k: number | null;
   /** Ours minus theirs, with its interval, which is not corrected. */
   readonly difference: Interval;
@@ -38,14 +47,31 @@ export interface Comparison extends Omit<Rivals, "ours" | "theirs"> {
 
 export const ALPHA = 0.05;
 
+interface CompareOptions<Metric> {
+  readonly metric: Metric;
+  readonly k?: number;
+  readonly random: Random;
+  readonly rounds?: number;
+}
+
 /**
- * Tests every pair; those against the same kind of baseline are one family, corrected among themselves.
+ * Tests every pair on one metric of retrieval; those against the same kind of baseline are one family, corrected among themselves.
  *
  * @throws InputError where two encoders did not answer the same queries
  */
-export function compare(
-  rivals: readonly Rivals[],
-  { metric, k, random, rounds = 1000 }: { metric: keyof Metrics; k?: number; random: Random; rounds?: number },
+export function compare(rivals: readonly Rivals[], options: CompareOptions<keyof Metrics>): Comparison[] {
+  const { metric, k } = options;
+  const scores = (of: QueryOutcomes): Scores => ({ ...of, values: outcome(of, metric, k) });
+  return compareScores(
+    rivals.map((rival) => ({ ...rival, ours: scores(rival.ours), theirs: scores(rival.theirs) })),
+    options,
+  );
+}
+
+/** As `compare`, for anything whose value is the mean of what each row scored. */
+export function compareScores(
+  rivals: readonly Rivals<Scores>[],
+  { metric, k, random, rounds = 1000 }: CompareOptions<Comparison["metric"]>,
 ): Comparison[] {
   const drawn = new Map<string, Uint16Array>(); // queries of one column are of the same groups: all share its resamples
   const resamplesOf = (column: string, groups: readonly string[]): Uint16Array => {
@@ -57,9 +83,9 @@ export function compare(
     if (ours.rows.length !== theirs.rows.length || ours.rows.some((row, i) => row !== theirs.rows[i])) {
       throw new InputError(`${about.encoder} and ${about.against} did not answer the same queries in ${about.column}`);
     }
-    const [a, b] = [ours, theirs].map((outcomes) => outcome(outcomes, metric, k));
     const resamples = resamplesOf(about.column, ours.groups);
-    return { about, test: pairedTest(a, b, ours.groups, { random: random.fork(about.column), resamples }) };
+    const options = { random: random.fork(about.column), resamples };
+    return { about, test: pairedTest(ours.values, theirs.values, ours.groups, options) };
   });
   const all = tested.map((): number => NaN);
   const sizes = new Map<string, number>();

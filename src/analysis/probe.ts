@@ -63,6 +63,19 @@ export interface ProbeReport {
   readonly fewShot: readonly FewShot[];
 }
 
+/** What each query row scored, for paired tests: two encoders that were probed alike share the rows. */
+export interface ProbeOutcomes {
+  /** Ids of the query rows. */
+  readonly rows: readonly string[];
+  /** The patient of each. */
+  readonly groups: readonly string[];
+  /** [n] of each reading: n / (classes · rows of the class) where the class is right, else 0, so that the mean is the balanced accuracy. */
+  readonly linear: Float64Array;
+  readonly knn: Float64Array;
+  /** The mean over draws; in the order of `ProbeReport.fewShot`. */
+  readonly fewShot: readonly { readonly shots: number; readonly values: Float64Array }[];
+}
+
 interface Task {
   readonly classes: readonly string[];
   readonly train: EmbeddingSet;
@@ -125,6 +138,14 @@ function taskOf(set: EmbeddingSet, label: string, modality: Modality): Task {
  * @throws InputError where `whyNoProbe` has a reason
  */
 export function probe(set: EmbeddingSet, options: ProbeOptions): ProbeReport {
+  return probeRows(set, options).report;
+}
+
+/** `probe`, and what each query row scored. */
+export function probeRows(
+  set: EmbeddingSet,
+  options: ProbeOptions,
+): { readonly report: ProbeReport; readonly outcomes: ProbeOutcomes } {
   const { label, modality = UNSEEN_MODALITY, seed, bootstrapRounds = 1000, draws = 20, folds = 4 } = options;
   const reason = whyNoProbe(set, options);
   if (reason) throw new InputError(`probe: ${reason}`);
@@ -136,8 +157,9 @@ export function probe(set: EmbeddingSet, options: ProbeOptions): ProbeReport {
   const patients = (groups: readonly string[]) => new Set(groups).size;
   // At 0 and 1 resamples do not differ: the interval is a proportion's, of as many trials as there are patients.
   const atEnds = (interval: Interval) => exactAtEnds(interval, patients(task.test.groups), 0.95);
+  const scoredBy = (scores: Float64Array): Scored => ({ scores, y: test.y, classes: test.classes });
   const judge = (scores: Float64Array, chosen: number): ProbeScores => {
-    const scored: Scored = { scores, y: test.y, classes: test.classes };
+    const scored = scoredBy(scores);
     const area = aurocOf(scored);
     const statistics = (weights: Int32Array) => [area(weights), balancedAccuracy(scored, weights)];
     const resamples = { random: random.fork("bootstrap"), rounds: bootstrapRounds };
@@ -146,7 +168,12 @@ export function probe(set: EmbeddingSet, options: ProbeOptions): ProbeReport {
   };
   const k = chooseK(rows, foldOf);
   const strength = chooseStrength(rows, foldOf);
-  return {
+  const knn = knnScoresOf(rows, test.x, [k])[0];
+  const linear = predictLogistic(fitLogistic(rows, [strength])[0], test.x);
+  const shots = fewShots(task, rows, test, { draws, random: random.fork("shots"), rounds: bootstrapRounds });
+  const rightOf = (scores: Float64Array) =>
+    predictions(scoredBy(scores)).map((guess, i) => (guess === test.y[i] ? 1 : 0));
+  const report: ProbeReport = {
     protocol:
       `frozen encoder, unit rows; taught on gallery patients, tested on query patients; k and C chosen in ${folds} folds of ` +
       `gallery patients; few shots: nearest class mean, ${draws} draws; intervals: 95 % bootstrap over query patients, exact binomial at 0 and 1`,
@@ -161,10 +188,28 @@ export function probe(set: EmbeddingSet, options: ProbeOptions): ProbeReport {
       leftOut: task.leftOut,
     },
     chance: { auroc: 0.5, balancedAccuracy: 1 / task.classes.length },
-    knn: judge(knnScoresOf(rows, test.x, [k])[0], k),
-    linear: judge(predictLogistic(fitLogistic(rows, [strength])[0], test.x), strength),
-    fewShot: fewShots(task, rows, test, { draws, random: random.fork("shots"), rounds: bootstrapRounds }),
+    knn: judge(knn, k),
+    linear: judge(linear, strength),
+    fewShot: shots.map(({ shots, balancedAccuracy }) => ({ shots, balancedAccuracy })),
   };
+  const outcomes: ProbeOutcomes = {
+    rows: task.test.ids,
+    groups: task.test.groups,
+    linear: balanced([rightOf(linear)], test),
+    knn: balanced([rightOf(knn)], test),
+    fewShot: shots.map(({ shots, hits }) => ({ shots, values: balanced(hits, test) })),
+  };
+  return { report, outcomes };
+}
+
+/** Hits [draws][n] as numbers of each row whose mean is the balanced accuracy: see `ProbeOutcomes`. */
+function balanced(hits: readonly ArrayLike<number>[], { y, n }: LabelledRows): Float64Array {
+  const counts = new Map<number, number>();
+  for (const c of y) counts.set(c, (counts.get(c) ?? 0) + 1);
+  return Float64Array.from(y, (c, i) => {
+    const share = hits.reduce((sum, of) => sum + of[i], 0) / hits.length;
+    return (share * n) / (counts.size * counts.get(c)!);
+  });
 }
 
 function labelled(set: EmbeddingSet, y: Int32Array, classes: number): LabelledRows {
@@ -235,11 +280,11 @@ function fewShots(
   rows: LabelledRows,
   test: LabelledRows,
   { draws, random, rounds }: { draws: number; random: Random; rounds: number },
-): FewShot[] {
+): (FewShot & { readonly hits: readonly Int32Array[] })[] {
   const { d, classes } = rows;
   const patientsOf = task.classes.map((_, c) => new Set(task.train.groups.filter((_, i) => rows.y[i] === c)).size);
   const possible = PROBE_SHOTS.filter((shots) => shots <= Math.min(...patientsOf));
-  return possible.map((shots): FewShot => {
+  return possible.map((shots) => {
     const hits = Array.from({ length: draws }, (_, draw) => {
       const means = new Float64Array(classes * d);
       for (let c = 0; c < classes; c++) {
@@ -257,7 +302,8 @@ function fewShots(
       });
       return predictions({ scores, y: test.y, classes }).map((guess, i) => (guess === test.y[i] ? 1 : 0));
     });
-    return { shots, balancedAccuracy: drawnAccuracy(hits, task, test, { random: random.fork("bootstrap"), rounds }) };
+    const options = { random: random.fork("bootstrap"), rounds };
+    return { shots, hits, balancedAccuracy: drawnAccuracy(hits, task, test, options) };
   });
 }
 

@@ -180,7 +180,7 @@ const LEGEND =
   "same variant: plain; centred (each modality minus its mean, so the query's modality is known); whitened (PCA of the " +
   "training split, no labels)";
 
-const TESTED =
+export const TESTED =
   `${SIGNIFICANT} above the untrained encoder of the same pooling and variant by a paired permutation test over patients, ` +
   "p < 0.05 after Holm's correction";
 
