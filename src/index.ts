@@ -130,8 +130,6 @@ export { embedEvaluation, embedPixels, loadData, pretrainMethod, untrainedEncode
 export { embedWithOnnx } from "./external.js";
 export { growthFigure, growthReadings, loadGrowth } from "./growth.js";
 export { judge } from "./judge.js";
-export { mixedVersusSingle } from "./mixed.js";
-export type { TrainedOn } from "./mixed.js";
 export {
   alignmentFigure,
   alignmentOf,
@@ -162,6 +160,8 @@ export { fitPowerLaw, powerLawWords } from "./analysis/powerLaw.js";
 export { effectsFigure, scalingFigure } from "./analysis/sweepFigures.js";
 export { findRuns, runsPlot, summariseRun } from "./runs.js";
 export { collect, collectedCsv, collectedMarkdown, effectWords, mainEffects } from "./sweeps/collect.js";
+export { mixedFigure, mixedMarkdown, mixedWords } from "./sweeps/mixed.js";
+export type { MixedRow } from "./sweeps/mixed.js";
 export { runPoint } from "./sweeps/point.js";
 export {
   absentSweep,

@@ -1,65 +1,86 @@
 import { expect, test } from "vitest";
-import { embeddingSet, type EmbeddingSet } from "../src/embeddings.js";
-import { mixedVersusSingle, type TrainedOn } from "../src/mixed.js";
+import { pairedTest } from "../src/retrieval/significance.js";
 import { Random } from "../src/random.js";
-import type { Modality, Split } from "../src/types.js";
+import { mixedAgainstSingle, mixedFigure, mixedMarkdown, mixedWords } from "../src/sweeps/mixed.js";
+import type { PointResult } from "../src/sweeps/point.js";
+import type { Modality } from "../src/types.js";
 
-const CLASSES = ["a", "b", "c", "d"];
+const N = 40;
+const READING = "trained, mean";
 
-/** X-ray and CT of 60 patients a split; `noise` of each modality: 0.1 finds the class, 30 is chance. */
-function vectors(noise: Partial<Record<Modality, number>>, seed: number): EmbeddingSet {
-  const random = new Random(seed);
-  const rows = (["gallery", "query"] as Split[]).flatMap((split) =>
-    (["xray", "ct"] as Modality[]).flatMap((modality) =>
-      Array.from({ length: 60 }, (_, i) => ({
-        split,
-        modality,
-        id: `${split}${modality}${i}`,
-        group: `${split}${i}`,
-        label: CLASSES[i % 4],
+/** A point that answers the first `right` of 40 queries of each modality at rank 1, and the others at rank 3. */
+function point(seed: number, modalities: readonly Modality[] | undefined, right: Partial<Record<Modality, number>>) {
+  const asked: Modality[] = ["xray", "ct"];
+  const roles = { trained: right, untrained: { xray: 10, ct: 10 }, pixels: { xray: 5, ct: 12 } };
+  const ranked = {
+    patients: Object.fromEntries(asked.map((m) => [`label ${m} ${m}`, Array.from({ length: N }, (_, i) => `p${i}`)])),
+    rows: Object.entries(roles).flatMap(([role, of]) =>
+      asked.map((m) => ({
+        ...{ role, pooling: role === "pixels" ? "none" : "mean", variant: "plain", task: "label", from: m, to: m },
+        ranks: Array.from({ length: N }, (_, i) => (i < ((of as Partial<Record<Modality, number>>)[m] ?? 0) ? 1 : 3)),
       })),
     ),
-  );
-  const data = rows.flatMap(({ modality, label }) =>
-    CLASSES.map((c) => Number(c === label) + (noise[modality] ?? 0) * random.normal()),
-  );
-  const notes = rows.map(({ id, group, modality, label }) => ({ id, group, modality, labels: { region: label } }));
-  return embeddingSet(
-    Float32Array.from(data),
-    notes,
-    rows.map(({ split }) => split),
-  );
+  };
+  const setting = modalities ? `mae-${modalities.join()}` : "mae";
+  const rows = asked.map((m) => ({ from: m, to: m, chance: { 1: 0.125 } }));
+  return {
+    ...{ id: `${setting}-s${seed}`, setting, isBase: modalities === undefined },
+    variant: { method: "mae", seed, modalities },
+    resolved: { dataSeed: seed },
+    training: { steps: modalities ? 450 : 1800 },
+    rows: { perModality: rows, crossModal: [], pairs: [], mri: [] },
+    ranked,
+  } as unknown as PointResult;
 }
 
-const runs: TrainedOn[] = [
-  { method: "MAE", modalities: ["xray", "ct"], set: vectors({ xray: 0.1, ct: 0.1 }, 1) },
-  { method: "MAE", modalities: ["xray"], set: vectors({ xray: 0.1, ct: 30 }, 2) },
-  { method: "MAE", modalities: ["ct"], set: vectors({ xray: 30, ct: 30 }, 3) },
+const results = [
+  point(7, undefined, { xray: 30, ct: 20 }),
+  point(17, undefined, { xray: 32, ct: 25 }),
+  point(7, ["xray"], { xray: 20, ct: 0 }),
+  point(17, ["xray"], { xray: 20, ct: 0 }),
+  point(7, ["ct"], { xray: 0, ct: 21 }),
 ];
-const options = { label: "region", data: "made up", seed: 7, rounds: 100 };
+const options = { seed: 7, rounds: 200, reading: () => READING };
+const rows = mixedAgainstSingle(results, options);
 
-test("each single-modality run is compared with the mixture on its own modality alone", () => {
-  const { table, comparisons, summary } = mixedVersusSingle(runs, options);
-  expect(comparisons.map(({ against, column, verdict }) => [against, column, verdict])).toEqual([
-    ["MAE, xray only", "xray", "not told apart"],
-    ["MAE, ct only", "ct", "above"],
+test("each run on one modality meets the mixed run of its seed, on that modality alone", () => {
+  expect(rows.map(({ modality, seeds, queries, patients }) => [modality, seeds, queries, patients])).toEqual([
+    ["xray", [7, 17], 2 * N, 2 * N],
+    ["ct", [7], N, N], // seed 17 has no run on CT: the mixed run of that seed does not count
   ]);
-  expect(comparisons.map(({ family }) => family)).toEqual([2, 2]);
-  expect(table.rows.map(({ name }) => name)).toEqual(["chance", "MAE, mixed", "MAE, xray only", "MAE, ct only"]);
-  expect(table.columns).toEqual(["xray", "ct"]);
-  expect(table.remarks![0]).toMatch(
-    /same method trained on that modality alone, Holm over 2: above in 1 \(MAE, mixed on ct/,
+  const [xray, ct] = rows;
+  expect([xray.mixed[0], xray.alone[0], xray.untrained[0], xray.pixels[0]]).toEqual([0.775, 0.5, 0.25, 0.125]);
+  expect([ct.mixed[0], ct.alone[0], ct.pixels[0], ct.chance]).toEqual([0.5, 0.525, 0.3, 0.125]);
+  expect(xray.perSeed).toEqual([0.25, 0.3]);
+  expect(xray.overSeeds).toEqual([expect.closeTo(0.275 - 12.7062 * 0.025, 3), expect.closeTo(0.275 + 12.7062 * 0.025, 3)]); // prettier-ignore
+  expect([ct.perSeed.length, ct.overSeeds]).toEqual([1, null]);
+});
+
+test("the difference is tested in pairs over patients, those of two seeds being two people, with Holm's correction", () => {
+  const [{ comparison }, { comparison: ct }] = rows;
+  expect(comparison.difference.value).toBeCloseTo(0.275, 12);
+  const won = [...new Array<number>(22).fill(1), ...new Array<number>(2 * N - 22).fill(0)];
+  const { p } = pairedTest(won, won.map(() => 0), won.map((_, i) => `${i}`), { random: new Random(1) }); // prettier-ignore
+  expect(comparison.p).toBeCloseTo(p, 12); // 22 patients won and none lost: 2 / 2²²
+  expect([comparison.family, comparison.verdict, comparison.adjusted]).toEqual([2, "above", 2 * p]);
+  expect([ct.p, ct.verdict]).toEqual([1, "not told apart"]); // one patient lost
+});
+
+test("table, words and figure are made from these numbers", () => {
+  const table = mixedMarkdown(rows, { data: "made up" });
+  expect(table).toMatch(
+    /\| MAE \| xray \| 7, 17 \| 80 \| 0\.125 \| 0\.125 \[.*\| \+0\.275 \[.*\| < 0\.001 \| above \|/,
   );
-  expect(summary).toMatch(/above in 1, below in 0, and not told apart in 1 \(Holm over 2\)/);
+  expect(table).toContain("made up; read as MAE: trained, mean; steps: 1800 mixed, 450 alone");
+  expect(mixedWords(rows)).toMatch(
+    /higher than the same method on that modality alone in 1 of 2; .*above in 1 .*below in 0/,
+  );
+  const { caption, numbers } = mixedFigure(rows, { data: "made up" });
+  expect(caption).toMatch(/from the same method on that modality alone.* 80 queries, 2 seeds/);
+  expect(numbers.map(({ label }) => label)).toEqual(["X-ray", "CT"]);
 });
 
-test("a mixture that is worse is said to be below", () => {
-  const worse = [{ ...runs[0], set: vectors({ xray: 30, ct: 30 }, 4) }, runs[1]];
-  expect(mixedVersusSingle(worse, options).comparisons[0].verdict).toBe("below");
-});
-
-test("no mixture, two of them, or nothing single is refused in one line", () => {
-  expect(() => mixedVersusSingle(runs.slice(1), options)).toThrow("MAE: expected one run of several modalities, got 0");
-  expect(() => mixedVersusSingle([runs[0], runs[0], runs[1]], options)).toThrow("got 2");
-  expect(() => mixedVersusSingle([runs[0]], options)).toThrow("expected a run of one modality, got none");
+test("a sweep without single-modality runs has nothing to show, and says so", () => {
+  expect(mixedAgainstSingle(results.slice(0, 2), options)).toEqual([]);
+  expect(() => mixedMarkdown([], { data: "made up" })).toThrow("expected a run of one modality, got none");
 });

@@ -7,6 +7,7 @@ import { computeThreads } from "../engine/runtime.js";
 import { writeAtomic } from "../files.js";
 import { Stopped } from "../run.js";
 import { collect, collectedCsv, collectedMarkdown } from "../sweeps/collect.js";
+import { mixedMarkdown } from "../sweeps/mixed.js";
 import { readPoint, runPoint } from "../sweeps/point.js";
 import { runPool } from "../sweeps/pool.js";
 import { SCHEDULERS, schedulerScript, type Scheduler } from "../sweeps/script.js";
@@ -177,10 +178,14 @@ function collectPoints(sweep: Sweep, options: SweepArguments): void {
   const stem = target.slice(0, -".json".length);
   const text = JSON.stringify(collected) + "\n";
   writeAtomic(target, text);
-  writeAtomic(`${stem}.md`, collectedMarkdown(collected));
+  const { mixed = [], data } = collected;
+  const words =
+    collectedMarkdown(collected) +
+    (mixed.length > 0 ? `\n### Mixed against one modality alone\n\n${mixedMarkdown(mixed, { data: data.name })}` : "");
+  writeAtomic(`${stem}.md`, words);
   writeAtomic(`${stem}.csv`, collectedCsv(collected));
   answer(options.json, { file: target, bytes: text.length, points: results.length, missing }, () => {
     const lost = missing > 0 ? ` (${missing} points are not there yet)` : "";
-    return `${collectedMarkdown(collected)}\n${target}: ${results.length} points${lost}`;
+    return `${words}\n${target}: ${results.length} points${lost}`;
   });
 }

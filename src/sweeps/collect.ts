@@ -12,6 +12,7 @@ import {
   type Contrast,
   type Outcome,
 } from "./outcomes.js";
+import { mixedAgainstSingle, type MixedRow } from "./mixed.js";
 import type { PointResult } from "./point.js";
 import { readingName } from "./ranks.js";
 import type { Sweep } from "./sweepFile.js";
@@ -112,6 +113,8 @@ export interface Collected {
   /** The untrained encoder and raw pixels, at the same seeds; one entry for all settings that share them. */
   readonly baselines: readonly Measured[];
   readonly effects: readonly Effect[];
+  /** Each method trained on all modalities against itself on one alone; empty where no point is. Files of before have none. */
+  readonly mixed?: readonly MixedRow[];
 }
 
 const rounded = (x: number) => Number(x.toFixed(4));
@@ -197,6 +200,7 @@ export function collect(
     settings: collected,
     baselines,
     effects: effectsOf(settings, outcomes, options),
+    mixed: mixedAgainstSingle(results, { ...options, reading: primaryReading }),
   };
 }
 

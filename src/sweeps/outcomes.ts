@@ -91,6 +91,11 @@ export interface Contrast extends Interval {
   readonly patients: number;
 }
 
+/** What every query of a side scored on an outcome of one question: 1 or 0, whether it could be answered, and whose it is. */
+export function hitsOf(side: Side, { questions: [question], k }: Outcome): ReturnType<typeof hits> {
+  return hits(side, question, k);
+}
+
 /** Hits of a side on one question: 1 or 0 for every query that could be answered. */
 function hits({ result, reading }: Side, question: Question, k: number) {
   const name = questionName(question);
