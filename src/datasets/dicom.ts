@@ -2,7 +2,7 @@
 import type { DataSet } from "dicom-parser";
 import { readBytes } from "../files.js";
 import { InputError, type Decoded, type Kind, type Modality, type Shape3 } from "../types.js";
-import { asDamage, parseDicom, type DicomFile } from "./dicomFile.js";
+import { asDamage, decimals, parseDicom, type DicomFile } from "./dicomFile.js";
 import {
   heightOf,
   lettersOf,
@@ -35,6 +35,9 @@ const MODALITY: Readonly<Record<string, Modality>> = {
   CT: "ct",
   MR: "mri",
 };
+
+/** Heights of the planes of a dose, in mm along their normal (PS3.3, C.8.8.3). */
+const GRID_FRAME_OFFSETS = "x3004000c";
 
 /** Frames of these follow each other in time; frames of anything else are slices, unless they are in colour. */
 const FRAMES_IN_TIME = ["US", "IVUS", "XA", "RF", "ES", "XC", "GM"];
@@ -175,6 +178,11 @@ function geometryOf(
   let between = sliceSpacingOf(data);
   let upwards = true;
   let slidMm: Geometry["slidMm"] = null;
+  const planes = decimals(data, GRID_FRAME_OFFSETS);
+  if (ordered === null && depth > 1 && planes?.length === depth) {
+    between = spacingOfHeights(planes, warnings) ?? between;
+    upwards = planes[depth - 1] >= planes[0];
+  }
   if (ordered !== null) {
     const each = ordered.order.length / ordered.volumes;
     const positions = ordered.positions.slice(0, each);

@@ -5,7 +5,8 @@
 import type { Context as CodecContext, NativeCodecs as Codecs } from "dcmjs-codecs";
 import { inflateRawSync } from "node:zlib";
 import { InputError } from "../types.js";
-import { codestreamOf, type Codestream } from "./dicomCodestream.js";
+import { decodeDeepColour, loadDeepColour } from "./dicomDeepColour.js";
+import { codestreamOf, jpegXlBits, type Codestream } from "./dicomCodestream.js";
 
 /** What the header says of every frame. */
 export interface FrameForm {
@@ -70,18 +71,21 @@ const COMPRESSIONS: Readonly<Record<string, Compression>> = {
   "1.2.840.10008.1.2.8.1": { name: "Deflated Image Frame", how: "inflate" },
 };
 
+/** A frame that is sound, and of a kind that is not read; the message follows the name of the compression. */
+export class UnsupportedFrame extends Error {}
+
 /** Opens the frames of one transfer syntax. `decode` throws plain errors: the caller knows the file and the frame. */
 export interface FrameDecoder {
   readonly name: string;
-  decode(frame: Uint8Array, form: FrameForm): DecodedFrame;
+  decode(frame: Uint8Array): DecodedFrame;
 }
 
 /**
- * The decoder of a transfer syntax, its library loaded.
+ * The decoder of a transfer syntax for frames of one form, its library loaded.
  *
  * @throws `InputError`, one line: a syntax that is unknown, holds a video stream, or whose codecs cannot be loaded
  */
-export async function frameDecoder(syntax: string, path: string): Promise<FrameDecoder> {
+export async function frameDecoder(syntax: string, path: string, form: FrameForm): Promise<FrameDecoder> {
   const compression = COMPRESSIONS[syntax];
   if (compression === undefined) {
     // Only what has the form of a UID is shown: a damaged length can put a patient's name into this text.
@@ -96,10 +100,11 @@ export async function frameDecoder(syntax: string, path: string): Promise<FrameD
   if (how === null) {
     throw new InputError(`${path}: transfer syntax ${name} (${syntax}) is not supported; expected frames of pictures`);
   }
-  if (how === "raw") return { name, decode: (frame, form) => asStored(frame, form) };
-  if (how === "inflate") return { name, decode: (frame, form) => asStored(inflated(frame, form), form) };
+  if (how === "raw") return { name, decode: (frame) => asStored(frame, form) };
+  if (how === "inflate") return { name, decode: (frame) => asStored(inflated(frame, form), form) };
   await loadCodecs(path, name);
-  return { name, decode: (frame, form) => decodeWith(how, frame, form) };
+  if (how === "decodeJpeg2000" && form.samplesPerPixel === 3 && form.bitsAllocated > 8) await loadDeepColour(path);
+  return { name, decode: (frame) => decodeWith(how, frame, form) };
 }
 
 function asStored(bytes: Uint8Array, form: FrameForm): DecodedFrame {
@@ -143,17 +148,28 @@ function decodeWith(how: Decoder, frame: Uint8Array, form: FrameForm): DecodedFr
   else if (how !== "decodeJpegXl") assertStreamFits(stream, form);
   const ybr = form.samplesPerPixel === 3 && isYbr(how, stream, form);
   if (library === null) throw new Error("the codecs are not loaded");
+  if (how === "decodeJpeg2000" && stream !== null && stream.precision > 8) {
+    if (stream.precision > 16)
+      throw new UnsupportedFrame(`of ${stream.precision} bits a sample is not supported; expected at most 16`);
+    // OpenJPEG in dcmjs-codecs gives the lower halves of deep colours only.
+    if (stream.components === 3) {
+      return { bytes: decodeDeepColour(frame, 3 * form.rows * form.columns), bytesPerSample: 2, ybr, planar: false };
+    }
+  }
   const { Context, NativeCodecs } = library;
+  // OpenJPH there cuts what is below zero: without the sign in its header, a picture comes lifted by half its range.
+  const lifted = how === "decodeHtJpeg2000" && stream?.signAt != null;
   const context = new Context({
     width: form.columns,
     height: form.rows,
-    bitsAllocated: form.bitsAllocated,
-    bitsStored: form.bitsStored,
+    // What the stream holds: 8 bits may stand in cells of 16.
+    bitsAllocated: stream === null ? form.bitsAllocated : stream.precision <= 8 ? 8 : 16,
+    bitsStored: Math.min(form.bitsStored, stream?.precision ?? 32),
     samplesPerPixel: form.samplesPerPixel,
-    pixelRepresentation: form.signed ? 1 : 0,
+    pixelRepresentation: form.signed && !lifted ? 1 : 0,
     planarConfiguration: 0,
     photometricInterpretation: form.samplesPerPixel === 1 ? "MONOCHROME2" : ybr ? "YBR_FULL" : "RGB",
-    encodedBuffer: frame,
+    encodedBuffer: lifted ? unsigned(frame, stream) : frame,
   });
   try {
     const inCodec = ybr && how === "decodeJpeg"; // libjpeg turns colours while they are in its cache
@@ -163,6 +179,8 @@ function decodeWith(how: Decoder, frame: Uint8Array, form: FrameForm): DecodedFr
     const bytesPerSample = bytes.length / samples;
     if (decoded.getWidth() !== form.columns || decoded.getHeight() !== form.rows || ![1, 2, 4].includes(bytesPerSample))
       throw new Error(`expected ${samples} samples, got ${bytes.length} bytes`);
+    if (lifted) lower(bytes, bytesPerSample, stream.precision);
+    if (how === "decodeJpegXl") unstretch(bytes, bytesPerSample, jpegXlBits(frame));
     return { bytes, bytesPerSample, ybr: ybr && !inCodec, planar: stream?.planar === true };
   } catch (error) {
     // A codec that stopped in the middle keeps its memory, or worse: the next file gets a fresh one.
@@ -170,6 +188,31 @@ function decodeWith(how: Decoder, frame: Uint8Array, form: FrameForm): DecodedFr
     NativeCodecs.release();
     throw error;
   }
+}
+
+/** The same codestream with every component said to have no sign. */
+function unsigned(frame: Uint8Array, { signAt, components }: Codestream): Uint8Array {
+  const copy = Uint8Array.from(frame);
+  for (let c = 0; c < components && signAt !== null; c++) copy[signAt + 3 * c] &= 0x7f;
+  return copy;
+}
+
+/** Takes half of the range away, in place: 128 of 8 bits is 0, and 0 is −128, of which the cell holds the lower bits. */
+function lower(bytes: Uint8Array, bytesPerSample: number, precision: number): void {
+  const cells = wordsOf(bytes, bytesPerSample);
+  for (let i = 0; i < cells.length; i++) cells[i] -= 2 ** (precision - 1);
+}
+
+/** libjxl gives the whole range of a cell, so that 4095 of 12 bits is 65535; here it is 4095 again, in place. */
+function unstretch(bytes: Uint8Array, bytesPerSample: number, bits: number | null): void {
+  const most = 2 ** (8 * bytesPerSample) - 1;
+  if (bits === null || bits >= 8 * bytesPerSample) return;
+  const cells = wordsOf(bytes, bytesPerSample);
+  for (let i = 0; i < cells.length; i++) cells[i] = Math.round((cells[i] * (2 ** bits - 1)) / most);
+}
+
+function wordsOf(bytes: Uint8Array, bytesPerSample: number): Uint8Array | Uint16Array {
+  return bytesPerSample === 1 ? bytes : new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2);
 }
 
 /** PS3.5, annex G: one segment for each byte of a sample; a run of 128 is at best two bytes. */

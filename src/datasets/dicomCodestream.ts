@@ -11,6 +11,8 @@ export interface Codestream {
   readonly ybr: boolean | null;
   /** JPEG 2000: whether decoding undoes a colour transform. */
   readonly colourTransform: boolean;
+  /** JPEG 2000: where the description of the first component stands, 3 bytes each, if samples have a sign; else null. */
+  readonly signAt: number | null;
   /** JPEG-LS: whether components come one after another (ILV 0), and are decoded so. */
   readonly planar: boolean;
 }
@@ -63,6 +65,7 @@ function jpegOf(bytes: Uint8Array, view: DataView): Codestream | null {
         components,
         ybr: marker === 0xf7 ? null : named ? false : jfif ? true : adobe === null ? null : adobe !== 0,
         colourTransform: false,
+        signAt: null,
         planar: false,
       };
       if (marker !== 0xf7) return found;
@@ -95,6 +98,7 @@ function jpeg2000Of(view: DataView, start: number): Codestream | null {
   const columns = view.getUint32(size + 6) - view.getUint32(size + 14);
   const rows = view.getUint32(size + 10) - view.getUint32(size + 18);
   const precision = (view.getUint8(size + 40) & 0x7f) + 1;
+  const signAt = view.getUint8(size + 40) >= 0x80 ? size + 40 : null;
   let colourTransform = false;
   for (let at = size + 2 + view.getUint16(size + 2); at + 4 <= view.byteLength;) {
     const marker = view.getUint16(at);
@@ -102,5 +106,50 @@ function jpeg2000Of(view: DataView, start: number): Codestream | null {
     if (marker === 0xff90 || marker >> 8 !== 0xff) break; // the first tile
     at += 2 + Math.max(2, view.getUint16(at + 2));
   }
-  return { rows, columns, components, precision, ybr: null, colourTransform, planar: false };
+  return { rows, columns, components, precision, ybr: null, colourTransform, signAt, planar: false };
+}
+
+/**
+ * Bits a sample of a JPEG XL codestream (ISO 18181-1, annex D: SizeHeader, ImageMetadata), inside its container too; null where it
+ * has a preview or moves, or is none. An `ff 0a` of the usual metadata is 8.
+ */
+export function jpegXlBits(bytes: Uint8Array): number | null {
+  const start = bytes[0] === 0xff && bytes[1] === 0x0a ? 0 : startInJxl(bytes);
+  if (start === null || bytes.length < start + 16) return null;
+  let at = 8 * (start + 2);
+  const u = (bits: number): number => {
+    let value = 0;
+    for (let i = 0; i < bits; i++, at++) value += ((bytes[at >> 3] >> (at & 7)) & 1) * 2 ** i;
+    return value;
+  };
+  const size = (): void => {
+    const small = u(1) === 1;
+    const length = (): number => (small ? u(5) : u([9, 13, 18, 30][u(2)]));
+    length();
+    if (u(3) === 0) length(); // no ratio to the height: the width follows
+  };
+  size();
+  if (u(1) === 1) return 8; // all as usual
+  if (u(1) === 1) {
+    u(3); // orientation
+    if (u(1) === 1) size();
+    if (u(1) === 1 || u(1) === 1) return null;
+  }
+  if (u(1) === 1) return null; // floats
+  const choice = u(2);
+  return choice === 3 ? 1 + u(6) : [8, 10, 12][choice];
+}
+
+/** Where the codestream begins in the boxes of a JPEG XL file. */
+function startInJxl(bytes: Uint8Array): number | null {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = 0; at + 12 <= bytes.length;) {
+    const [length, type] = [view.getUint32(at), view.getUint32(at + 4)];
+    const head = length === 1 ? 16 : 8;
+    if (type === 0x6a786c63) return at + head; // jxlc
+    if (type === 0x6a786c70) return at + head + 4; // jxlp: parts, each with its number
+    if (length < 8) return null;
+    at += length;
+  }
+  return null;
 }

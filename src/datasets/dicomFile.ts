@@ -3,6 +3,7 @@ import { constants } from "node:buffer";
 import { gunzipSync, inflateRawSync } from "node:zlib";
 import dicomParser, { type DataSet } from "dicom-parser";
 import { InputError } from "../types.js";
+import { withKnownVrs } from "./dicomLongVrs.js";
 import { contentOf, wrongContent } from "./sniff.js";
 
 const IMPLICIT_LITTLE = "1.2.840.10008.1.2";
@@ -172,31 +173,13 @@ function unpacked(
 }
 
 function parseBody(body: Uint8Array, syntax: string, path: string): { data: DataSet; pixels: PixelElement | null } {
-  let data = parsedUntil(PIXELS, body, syntax, path);
-  if (data.elements[EXTENDED_OFFSETS] === undefined || syntax === IMPLICIT_LITTLE) {
-    return { data, pixels: pixelElement(data, null) };
-  }
-  // dicom-parser does not know that OV has a length of 32 bits and reads on in its middle: stop before, and go on by hand.
-  data = parsedUntil(EXTENDED_OFFSETS, body, syntax, path);
-  const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+  const parse = (): DataSet => parsedUntilPixels(body, syntax, path);
   const little = syntax !== EXPLICIT_BIG;
-  let offsets: number[] | null = null;
-  for (let at = data.elements[EXTENDED_OFFSETS].dataOffset - 8; at + 12 <= body.length;) {
-    if (view.getUint16(at, little) !== 0x7fe0) break;
-    const element = view.getUint16(at + 2, little);
-    const length = view.getUint32(at + 8, little);
-    const dataOffset = at + 12;
-    if (element === 0x10) {
-      const vr = String.fromCharCode(body[at + 4], body[at + 5]);
-      data.elements[PIXELS] = { tag: PIXELS, vr, length, dataOffset, hadUndefinedLength: length === UNDEFINED_LENGTH };
-      break;
-    }
-    if (length > body.length - dataOffset) break;
-    if (element === 1) {
-      offsets = Array.from({ length: length >> 3 }, (_, i) => Number(view.getBigUint64(dataOffset + 8 * i, little)));
-    }
-    at = dataOffset + length;
-  }
+  const data = syntax === IMPLICIT_LITTLE ? parse() : withKnownVrs(body, little, parse);
+  const table = data.elements[EXTENDED_OFFSETS];
+  if (table === undefined) return { data, pixels: pixelElement(data, null) };
+  const view = new DataView(body.buffer, body.byteOffset + table.dataOffset, table.length);
+  const offsets = Array.from({ length: table.length >> 3 }, (_, i) => Number(view.getBigUint64(8 * i, little)));
   return { data, pixels: pixelElement(data, offsets) };
 }
 
@@ -218,15 +201,14 @@ function pixelElement(data: DataSet, extendedOffsets: readonly number[] | null):
   return null;
 }
 
-function parsedUntil(untilTag: string, body: Uint8Array, syntax: string, path: string): DataSet {
+function parsedUntilPixels(body: Uint8Array, syntax: string, path: string): DataSet {
   try {
-    return dicomParser.parseDicom(body, { TransferSyntaxUID: syntax, untilTag });
+    return dicomParser.parseDicom(body, { TransferSyntaxUID: syntax, untilTag: PIXELS });
   } catch (thrown) {
     // dicom-parser throws strings, errors, and { exception, dataSet } with what it had read so far.
     const { exception, dataSet } = thrown as { exception?: unknown; dataSet?: DataSet };
     const cause = exception ?? thrown;
     const reason = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0];
-    if (dataSet?.elements[EXTENDED_OFFSETS] !== undefined && untilTag === PIXELS) return dataSet;
     if (dataSet?.elements.x00280010 !== undefined) {
       throw new InputError(`${path}: truncated or damaged DICOM file: it ends before its pixel data does`);
     }

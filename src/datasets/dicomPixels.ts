@@ -1,6 +1,6 @@
 /** The pixels of one DICOM file: frame by frame to numbers, colour to RGB, rescaled (PS3.3 C.7.6.3, C.11.1). */
 import { InputError, type Voi } from "../types.js";
-import { frameDecoder, type DecodedFrame, type FrameForm } from "./dicomCodecs.js";
+import { frameDecoder, UnsupportedFrame, type DecodedFrame, type FrameForm } from "./dicomCodecs.js";
 import { lookUpColour, paletteOf, toRgb, type Palette } from "./dicomColour.js";
 import { decimals, isNative, type DicomFile, type PixelElement } from "./dicomFile.js";
 import { encapsulatedFrames } from "./dicomFrames.js";
@@ -190,7 +190,7 @@ async function frameReader(
       throw new InputError(`${path}: compressed pixel data under an uncompressed transfer syntax is not supported`);
     return nativeFrames(file, element, cells, warnings);
   }
-  const decoder = await frameDecoder(syntax, path);
+  const decoder = await frameDecoder(syntax, path, cells);
   if (!element.encapsulated)
     throw new InputError(`${path}: expected ${decoder.name} frames, got pixel data that are not encapsulated`);
   if (cells.float !== null) throw new InputError(`${path}: floating-point pixels as ${decoder.name} are not supported`);
@@ -202,8 +202,9 @@ async function frameReader(
   }
   return (f) => {
     try {
-      return samplesOf(decoder.decode(encoded[f], cells), cells);
+      return samplesOf(decoder.decode(encoded[f]), cells);
     } catch (error) {
+      if (error instanceof UnsupportedFrame) throw new InputError(`${path}: ${decoder.name} ${error.message}`);
       throw new InputError(`${path}: frame ${f + 1} of ${cells.frames} is damaged ${decoder.name}: ${oneLine(error)}`);
     }
   };

@@ -28,10 +28,17 @@ export async function decodeSmallJpeg(
   if (!plainJpeg || width * height > SMALL.pixels || bytes.length > SMALL.bytes || ++seen <= WORTH_LOADING) return null;
   const samplesPerPixel = space === "b-w" ? 1 : 3;
   const photometric = samplesPerPixel === 1 ? "MONOCHROME2" : "YBR_FULL";
-  const form = { rows: height, columns: width, samplesPerPixel, bitsAllocated: 8, bitsStored: 8 } as const;
+  const form = {
+    rows: height,
+    columns: width,
+    samplesPerPixel,
+    bitsAllocated: 8,
+    bitsStored: 8,
+    signed: false,
+  } as const;
   try {
-    const decoder = await frameDecoder(JPEG_BASELINE, path); // loads the codec, once or after damage
-    const { bytes: samples, ybr } = decoder.decode(bytes, { ...form, signed: false, photometric });
+    const decoder = await frameDecoder(JPEG_BASELINE, path, { ...form, photometric }); // loads the codec, once or after damage
+    const { bytes: samples, ybr } = decoder.decode(bytes);
     return ybr ? null : samples;
   } catch {
     return null;
