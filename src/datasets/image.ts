@@ -1,13 +1,13 @@
 /** Pictures as they are stored: PNG, JPEG, TIFF, WebP, GIF and BMP, of 8 or 16 bits and more in TIFF. */
 import sharp, { type Metadata, type Sharp } from "sharp";
 import { readBytes } from "../files.js";
-import { half } from "../npy.js";
 import { InputError, type Decoded, type Kind } from "../types.js";
 import { bitmapSize, decodeBitmap } from "./imageBmp.js";
 import { pictureHeader } from "./imageHeader.js";
 import { planesOf, type Colours, type Planes } from "./imagePlanes.js";
 import { decodeSmallJpeg } from "./imageSmallJpeg.js";
-import { asUnsigned, ofFourWords, type Disguised } from "./imageTiff.js";
+import { asUnsigned, tiffPages, type TiffPage } from "./imageTiff.js";
+import { decodeTiffPage, isForUs, tiffType } from "./imageTiffBlocks.js";
 import { contentOf, wrongContent, type Format } from "./sniff.js";
 
 export interface ImageOptions {
@@ -53,26 +53,28 @@ export async function decodeImage(bytes: Uint8Array, path: string, options: Imag
   const { maxPixels = 2 ** 27, maxSeconds = 60, pages } = options;
   const { format, what } = contentOf(bytes);
   if (!isImageFormat(format)) throw wrongContent(path, "a PNG, JPEG, TIFF, WebP, GIF or BMP picture", what);
-  let words = 1; // that a pixel is read as: one of 64 bits takes the memory of four
   const check: Check = (width, height, depth = 1) => {
     if (width * height * depth <= maxPixels) return;
-    const size = `${width / words} x ${height}${depth > 1 ? ` x ${depth}` : ""}`;
-    const counts = words > 1 ? ` (one of 64 bits counts as ${words})` : "";
-    throw new InputError(`${path}: ${size} pixels are over the limit maxPixels, ${maxPixels}${counts}`);
+    const size = `${width} x ${height}${depth > 1 ? ` x ${depth}` : ""}`;
+    throw new InputError(`${path}: ${size} pixels are over the limit maxPixels, ${maxPixels}`);
   };
   try {
     if (format === "bmp") return fromBitmap(bytes, check);
-    const hidden = format === "tiff" ? asUnsigned(bytes) : null;
-    words = hidden?.words ?? 1;
-    const read = await fromVips(hidden?.bytes ?? bytes, path, format, { pages, maxSeconds }, check);
-    return hidden === null ? read : unhidden(read, hidden);
+    const limits = { pages, maxSeconds };
+    if (format !== "tiff") return await fromVips(bytes, path, format, limits, check);
+    const directories = tiffPages(bytes);
+    if (isForUs(directories[0])) return await fromTiff(bytes, directories, path, limits, check);
+    const hidden = asUnsigned(bytes, directories);
+    const read = await fromVips(hidden ?? bytes, path, format, limits, check);
+    return hidden === null ? read : signed(read);
   } catch (error) {
     if (error instanceof InputError) throw error;
     const reason = (error instanceof Error ? error.message : String(error)).trim().split("\n")[0];
     if (/^timeout: /.test(reason) || /timeout: \d+% complete/.test(String(error))) {
       throw new InputError(`${path}: decoding took longer than the limit maxSeconds, ${maxSeconds} s`);
     }
-    throw new InputError(`${path}: damaged or truncated ${what.replace(/^an? /, "")}: ${reason}`);
+    const verdict = reason.includes("not supported") ? "" : "damaged or truncated ";
+    throw new InputError(`${path}: ${verdict}${what.replace(/^an? /, "")}: ${reason}`);
   }
 }
 
@@ -85,16 +87,11 @@ export async function pagesOf(bytes: Uint8Array): Promise<number> {
   }
 }
 
-/** Numbers that came through as unsigned ones of 16 bits: 0xffff is −1, or a half-precision float, or a quarter of a double. */
-function unhidden(read: Decoded, hidden: Disguised): Decoded {
-  const { pixels, shape } = read;
-  const dtype = hidden.type;
-  if (hidden.words === 4) {
-    const [channels, depth, height, width] = shape;
-    return { ...read, pixels: ofFourWords(pixels, hidden), shape: [channels, depth, height, width / 4], dtype };
-  }
-  for (let i = 0; i < pixels.length; i++) pixels[i] = dtype === "int16" ? (pixels[i] << 16) >> 16 : half(pixels[i]);
-  return { ...read, dtype };
+/** Numbers that came through as unsigned ones of 16 bits: 0xffff is −1. */
+function signed(read: Decoded): Decoded {
+  const { pixels } = read;
+  for (let i = 0; i < pixels.length; i++) pixels[i] = (pixels[i] << 16) >> 16;
+  return { ...read, dtype: "int16" };
 }
 
 type Check = (width: number, height: number, depth?: number) => void;
@@ -107,6 +104,81 @@ function fromBitmap(bytes: Uint8Array, check: Check): Decoded {
   return decoded(planes, "image", [1, height, width], "uint8", noteAlpha(planes));
 }
 
+interface Limits {
+  readonly pages: ImageOptions["pages"];
+  readonly maxSeconds: number;
+}
+
+/** Pages that libvips does not read. */
+async function fromTiff(
+  bytes: Uint8Array,
+  directories: readonly TiffPage[],
+  path: string,
+  { pages: asked, maxSeconds }: Limits,
+  check: Check,
+): Promise<Decoded> {
+  const [one] = directories;
+  const { width, height, samplesPerPixel, orientation, photometric } = one;
+  const dtype = tiffType(one);
+  check(width, height);
+  const grey = photometric <= 1;
+  const alike = directories.every(
+    (page) =>
+      page.width === width &&
+      page.height === height &&
+      page.samplesPerPixel === samplesPerPixel &&
+      page.photometric === photometric &&
+      tiffType(page) === dtype,
+  );
+  const seen = { pages: directories.length, space: grey ? "b-w" : "rgb" } as const;
+  const { depth, kind, warnings } = await pagesToRead(path, seen, "tiff", asked, () => Promise.resolve(alike));
+  check(width, height, depth);
+  const deadline = performance.now() + 1000 * maxSeconds;
+  const parts = directories.slice(0, depth).map((page) => {
+    const white = dtype.startsWith("float") ? 1 : 2 ** (dtype.startsWith("int") ? page.bits - 1 : page.bits) - 1;
+    const planes = planesOf(decodeTiffPage(bytes, page, deadline), samplesPerPixel, grey ? "grey" : "rgb", white);
+    if (photometric === 0 && /^uint(8|16)$/.test(dtype)) planes.pixels.forEach((v, i, all) => (all[i] = white - v));
+    return planes;
+  });
+  if (photometric === 0 && !/^uint(8|16)$/.test(dtype)) warnings.push("white is zero: values are as stored");
+  const [first] = parts;
+  const plane = width * height;
+  let pixels = first.pixels;
+  if (depth > 1) {
+    pixels = new Float32Array(first.channels * depth * plane);
+    parts.forEach((part, d) => {
+      for (let c = 0; c < part.channels; c++) {
+        pixels.set(part.pixels.subarray(c * plane, (c + 1) * plane), (c * depth + d) * plane);
+      }
+    });
+  }
+  const straight = decoded({ ...first, pixels }, kind, [depth, height, width], dtype, [
+    ...warnings,
+    ...noteAlpha(first),
+  ]);
+  return depth === 1 && orientation > 1 && orientation <= 8 ? turned(straight, orientation) : straight;
+}
+
+/** A picture whose first row and column are where the TIFF or EXIF tag says, as it is to be seen. */
+function turned(picture: Decoded, orientation: number): Decoded {
+  const [channels, , height, width] = picture.shape;
+  const sideways = orientation >= 5;
+  const [h, w] = sideways ? [width, height] : [height, width];
+  const fromRight = [2, 3, 7, 8].includes(orientation);
+  const fromBelow = [3, 4, 6, 7].includes(orientation);
+  const pixels = new Float32Array(picture.pixels.length);
+  for (let i = 0, to = 0; i < channels * h; i++) {
+    const [plane, y] = [Math.floor(i / h) * h * w, i % h];
+    for (let x = 0; x < w; x++, to++) {
+      const [row, column] = sideways ? [x, y] : [y, x];
+      const [r, c] = [fromBelow ? height - 1 - row : row, fromRight ? width - 1 - column : column];
+      pixels[to] = picture.pixels[plane + r * width + c];
+    }
+  }
+  const warnings = [...picture.warnings, `turned as EXIF orientation ${orientation} says`];
+  return { ...picture, pixels, shape: [channels, 1, h, w], warnings };
+}
+
 /** What a header says of the picture. */
 type Seen = Pick<Metadata, "width" | "height" | "depth" | "space" | "hasAlpha" | "pages" | "orientation">;
 
@@ -114,7 +186,7 @@ async function fromVips(
   bytes: Uint8Array,
   path: string,
   format: Format | null,
-  { pages: asked, maxSeconds }: { pages: ImageOptions["pages"]; maxSeconds: number },
+  { pages: asked, maxSeconds }: Limits,
   check: Check,
 ): Promise<Decoded> {
   // "error" stops at damage; libvips' mere warnings (an odd ICC profile, a stray byte) let the pixels through.
@@ -130,7 +202,15 @@ async function fromVips(
     const planes = planesOf(small, small.length / (one.width * one.height), one.space === "b-w" ? "grey" : "rgb", 255);
     return decoded(planes, "image", [1, one.height, one.width], "uint8", []);
   }
-  const { depth, kind, warnings } = await pagesToRead(path, one, format, asked, () => open(one.pages ?? 1).metadata());
+  const { depth, kind, warnings } = await pagesToRead(path, one, format, asked, () =>
+    // libvips opens pages together only where size and type agree.
+    open(one.pages ?? 1)
+      .metadata()
+      .then(
+        () => true,
+        () => false,
+      ),
+  );
   check(one.width, one.height, depth);
 
   const type = TYPES[one.depth as keyof typeof TYPES];
@@ -169,10 +249,10 @@ function aligned(data: Buffer, width: number): [ArrayBuffer, number, number] {
 
 async function pagesToRead(
   path: string,
-  one: Seen,
+  one: Pick<Seen, "pages" | "space">,
   format: Format | null,
   asked: ImageOptions["pages"],
-  all: () => Promise<Metadata>,
+  areAlike: () => Promise<boolean>,
 ): Promise<{ depth: number; kind: Kind; warnings: string[] }> {
   const { pages = 1, space } = one;
   if (pages === 1) return { depth: 1, kind: "image", warnings: [] };
@@ -184,12 +264,9 @@ async function pagesToRead(
   });
   if (asked === "first") return first("");
   if (asked === undefined && !["b-w", "grey16"].includes(space)) return first(": pages in colour are no clear volume");
-  // libvips opens pages together only where size and type agree.
-  const alike = await all().then(
-    () => true,
-    () => false,
-  );
-  if (alike) return { depth: pages, kind: "volume", warnings: [`${pages} pages were read as the slices of a volume`] };
+  if (await areAlike()) {
+    return { depth: pages, kind: "volume", warnings: [`${pages} pages were read as the slices of a volume`] };
+  }
   if (asked === "volume")
     throw new InputError(`${path}: expected ${pages} pages of one size and type for a volume, got different ones`);
   return first(": pages differ in size or type");

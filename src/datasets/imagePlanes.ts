@@ -3,7 +3,8 @@
 /** How the channels of a picture are to be read. */
 export type Colours = "grey" | "rgb" | "cmyk";
 
-type Samples = ArrayLike<number> & (Uint8Array | Uint16Array | Float32Array | Int8Array | Int32Array | Uint32Array);
+type Samples = ArrayLike<number> &
+  (Uint8Array | Uint16Array | Float32Array | Int8Array | Int16Array | Int32Array | Uint32Array);
 
 export interface Planes {
   /** `[1 or 3, H, W]` of one page, pages one after the other within a channel: `[C, D, H, W]`. */

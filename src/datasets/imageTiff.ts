@@ -1,35 +1,38 @@
-/** The few tags of a TIFF file that libvips does not tell, after TIFF 6.0, sections 2 and 8, and the BigTIFF design. */
+/** The directories of a TIFF file: what libvips does not tell, after TIFF 6.0, sections 2 and 8, and the BigTIFF design. */
 
 export interface TiffPage {
+  readonly width: number;
+  readonly height: number;
   /** Bits of one sample. */
   readonly bits: number;
-  /** 1 unsigned, 2 signed, 3 float. */
+  /** 1 unsigned, 2 signed, 3 float, 5 and 6 complex. */
   readonly sampleFormat: number;
   /** 0: white is zero. */
   readonly photometric: number;
   readonly samplesPerPixel: number;
-  /** 1: samples are stored as they are, not as differences. */
+  /** 1: samples are stored as they are, 2: as differences, 3: as differences of the bytes of floats. */
   readonly predictor: number;
   readonly compression: number;
   /** 2: channel after channel, 1: pixel by pixel. */
   readonly planar: number;
-  /** Where the values of SampleFormat and of BitsPerSample stand, of two bytes each. */
+  /** 1 as a rule, else as in EXIF. */
+  readonly orientation: number;
+  /** 2: the bits of a byte are turned round. */
+  readonly fillOrder: number;
+  /** Width and height of a tile, or of a strip: the image's width and some rows. */
+  readonly block: readonly [width: number, height: number];
+  readonly tiled: boolean;
+  /** Where the values of SampleFormat stand, of two bytes each. */
   readonly formatsAt: readonly number[];
-  readonly bitsAt: readonly number[];
-  /** Where the entries of ImageWidth and TileWidth stand, and the value of each. */
-  readonly widths: readonly { readonly entry: number; readonly value: number }[];
+  /** Where strips or tiles begin, and their lengths. Throws where the file ends before its tables do. */
+  readonly blocks: () => { readonly offsets: readonly number[]; readonly lengths: readonly number[] };
 }
 
-const IMAGE_WIDTH = 256;
-const BITS = 258;
-const COMPRESSION = 259;
-const PHOTOMETRIC = 262;
-const SAMPLES = 277;
-const PLANAR = 284;
-const PREDICTOR = 317;
-const TILE_WIDTH = 322;
-const SAMPLE_FORMAT = 339;
-const [SHORT, LONG] = [3, 4];
+const [IMAGE_WIDTH, IMAGE_LENGTH, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER] = [256, 257, 258, 259, 262, 266];
+const [STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_PER_STRIP, STRIP_LENGTHS, PLANAR] = [273, 274, 277, 278, 279, 284];
+const [PREDICTOR, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_LENGTHS, SAMPLE_FORMAT] = [317, 322, 323, 324, 325, 339];
+/** Bytes of a value, by its type: those of whole numbers. */
+const WIDTHS: Readonly<Record<number, 1 | 2 | 4 | 8>> = { 1: 1, 3: 2, 4: 4, 13: 4, 16: 8, 18: 8 };
 
 /** The directories of a file, one or more, in their order. Throws a plain `Error` where one is cut or they go in a circle. */
 export function tiffPages(bytes: Uint8Array): TiffPage[] {
@@ -49,7 +52,6 @@ function directories(bytes: Uint8Array): TiffPage[] {
   const big = view.getUint16(2, little) === 43;
   const word = (at: number): number => (big ? Number(view.getBigUint64(at, little)) : view.getUint32(at, little));
   const [entryBytes, wordBytes, countBytes] = big ? [20, 8, 8] : [12, 4, 2];
-  const shorts = [BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANAR, PREDICTOR, SAMPLE_FORMAT];
 
   const pages: TiffPage[] = [];
   const seen = new Set<number>();
@@ -57,30 +59,39 @@ function directories(bytes: Uint8Array): TiffPage[] {
     if (seen.has(at)) throw new Error("its directories go in a circle");
     seen.add(at);
     const entries = big ? word(at) : view.getUint16(at, little);
-    const tags = new Map<number, number[]>(); // offsets of values of two bytes
-    const widths: { entry: number; value: number }[] = [];
+    const tags = new Map<number, { width: 1 | 2 | 4 | 8; count: number; from: number }>();
     for (let i = 0; i < entries; i++) {
       const entry = at + countBytes + i * entryBytes;
-      const tag = view.getUint16(entry, little);
-      const type = view.getUint16(entry + 2, little);
-      if (tag === IMAGE_WIDTH || tag === TILE_WIDTH) {
-        const at = entry + 4 + wordBytes;
-        widths.push({ entry, value: type === SHORT ? view.getUint16(at, little) : view.getUint32(at, little) });
-      }
-      if (!shorts.includes(tag) || type !== SHORT) continue;
-      const count = Math.min(word(entry + 4), 16);
+      const width = WIDTHS[view.getUint16(entry + 2, little)];
+      if (width === undefined) continue;
+      const count = word(entry + 4);
       const values = entry + 4 + wordBytes;
-      const from = 2 * count <= wordBytes ? values : word(values);
-      tags.set(
-        tag,
-        Array.from({ length: count }, (_, k) => from + 2 * k),
-      );
+      const from = width * count <= wordBytes ? values : word(values);
+      tags.set(view.getUint16(entry, little), { width, count, from });
     }
+    const number = (from: number, width: 1 | 2 | 4 | 8): number =>
+      width === 2
+        ? view.getUint16(from, little)
+        : width === 4
+          ? view.getUint32(from, little)
+          : width === 1
+            ? view.getUint8(from)
+            : Number(view.getBigUint64(from, little));
     const first = (tag: number, usual: number): number => {
-      const place = tags.get(tag)?.[0];
-      return place === undefined ? usual : view.getUint16(place, little);
+      const place = tags.get(tag);
+      return place === undefined || place.count < 1 ? usual : number(place.from, place.width);
     };
+    const all = (tag: number): number[] => {
+      const { from, width, count } = tags.get(tag) ?? { from: 0, width: 1, count: 0 };
+      if (from + width * count > bytes.length) throw new Error("it ends too early");
+      return Array.from({ length: count }, (_, i) => number(from + width * i, width));
+    };
+    const [width, height] = [first(IMAGE_WIDTH, 0), first(IMAGE_LENGTH, 0)];
+    const tiled = tags.has(TILE_OFFSETS);
+    const formats = tags.get(SAMPLE_FORMAT);
     pages.push({
+      width,
+      height,
       bits: first(BITS, 1),
       sampleFormat: first(SAMPLE_FORMAT, 1),
       photometric: first(PHOTOMETRIC, 1),
@@ -88,90 +99,33 @@ function directories(bytes: Uint8Array): TiffPage[] {
       predictor: first(PREDICTOR, 1),
       compression: first(COMPRESSION, 1),
       planar: first(PLANAR, 1),
-      formatsAt: tags.get(SAMPLE_FORMAT) ?? [],
-      bitsAt: tags.get(BITS) ?? [],
-      widths,
+      orientation: first(ORIENTATION, 1),
+      fillOrder: first(FILL_ORDER, 1),
+      block: tiled
+        ? [first(TILE_WIDTH, 0), first(TILE_LENGTH, 0)]
+        : [width, Math.min(height, first(ROWS_PER_STRIP, height))],
+      tiled,
+      formatsAt:
+        formats?.width === 2 ? Array.from({ length: Math.min(formats.count, 16) }, (_, k) => formats.from + 2 * k) : [],
+      blocks: () => ({
+        offsets: all(tiled ? TILE_OFFSETS : STRIP_OFFSETS),
+        lengths: all(tiled ? TILE_LENGTHS : STRIP_LENGTHS),
+      }),
     });
     at = word(at + countBytes + entries * entryBytes);
   }
   return pages;
 }
 
-/** Types that libvips does not read, or sharp then makes unsigned, by what stands in their place. */
-export type Hidden = "int16" | "float16" | "float64" | "int64" | "uint64";
-
-export interface Disguised {
-  readonly bytes: Uint8Array;
-  readonly type: Hidden;
-  /** Numbers of 16 bits that stand for one sample: 1 or 4. */
-  readonly words: 1 | 4;
-  readonly littleEndian: boolean;
-  /** Over how many planes the words of one sample are spread: 1 where channels are stored apart. */
-  readonly interleaved: number;
-}
-
-/** Schemes that pack bytes, whatever they mean: none, LZW, deflate (two numbers), PackBits, Zstandard. */
-const BYTE_COMPRESSIONS = [1, 5, 8, 32946, 32773, 50000];
-
 /**
- * The same file with its samples said to be unsigned numbers of 16 bits, so that their bits come through unchanged: those of 64
- * bits as four in a row that is four times as wide. Null where that is not needed, or where white is zero and libvips would turn
- * the numbers round.
- *
- * @throws a plain `Error` for 64 bits that are stored as differences, in a lossy compression, or with more than three channels
+ * The same file with its signed samples of 16 bits said to be unsigned, because sharp makes them so and cuts what is below zero:
+ * their bits come through unchanged. Null where that is not needed, or where white is zero and libvips would turn the numbers round.
  */
-export function asUnsigned(bytes: Uint8Array): Disguised | null {
-  const pages = tiffPages(bytes);
-  const [{ sampleFormat, bits, samplesPerPixel }] = pages;
-  const littleEndian = bytes[0] === 0x49;
-  const interleaved = pages[0].planar === 2 ? 1 : samplesPerPixel;
-  const alike = pages.every((page) => page.sampleFormat === sampleFormat && page.bits === bits);
-  if (bits === 64) {
-    if (!alike) throw new Error("pages of different types, some of 64 bits");
-    if (![1, 2, 3].includes(sampleFormat)) throw new Error("complex numbers of 64 bits are not supported");
-    const odd = pages.find(({ predictor, compression }) => predictor !== 1 || !BYTE_COMPRESSIONS.includes(compression));
-    if (odd !== undefined)
-      throw new Error("64 bits with a predictor or in a compression for pictures are not supported");
-    if (samplesPerPixel !== 1 && samplesPerPixel !== 3)
-      throw new Error(`64 bits with ${samplesPerPixel} channels; expected 1 or 3`);
-  } else if (bits !== 16 || (sampleFormat !== 2 && sampleFormat !== 3) || !alike) return null;
-  else if (pages.some(({ photometric }) => photometric === 0)) return null;
-
+export function asUnsigned(bytes: Uint8Array, pages: readonly TiffPage[]): Uint8Array | null {
+  const signed = pages.every((page) => page.sampleFormat === 2 && page.bits === 16 && page.photometric !== 0);
+  if (!signed) return null;
   const copy = Uint8Array.from(bytes);
   const view = new DataView(copy.buffer);
-  for (const at of pages.flatMap(({ formatsAt }) => formatsAt)) view.setUint16(at, 1, littleEndian);
-  const integer = sampleFormat === 2 ? "int" : "uint";
-  if (bits === 16) {
-    return { bytes: copy, type: sampleFormat === 2 ? "int16" : "float16", words: 1, littleEndian, interleaved };
-  }
-  const wordBytes = view.getUint16(2, littleEndian) === 43 ? 8 : 4;
-  for (const { bitsAt, widths } of pages) {
-    for (const at of bitsAt) view.setUint16(at, 16, littleEndian);
-    for (const { entry, value } of widths) {
-      view.setUint16(entry + 2, LONG, littleEndian);
-      view.setUint32(entry + 4 + wordBytes, 4 * value, littleEndian);
-    }
-  }
-  return { bytes: copy, type: sampleFormat === 3 ? "float64" : `${integer}64`, words: 4, littleEndian, interleaved };
-}
-
-/**
- * Samples of 64 bits from planes of 16-bit numbers that are four times too many: `[C, …, 4 W]` to `[C, …, W]`. Where channels are
- * interleaved, each plane holds every C-th of the numbers, whatever they belong to.
- */
-export function ofFourWords(planes: Float32Array, { type, littleEndian, interleaved }: Disguised): Float32Array {
-  const plane = planes.length / interleaved;
-  const values = new Float32Array(planes.length / 4);
-  const view = new DataView(new ArrayBuffer(8));
-  for (let s = 0; s < values.length; s++) {
-    for (let k = 0, word = 4 * s; k < 4; k++, word++) {
-      view.setUint16(2 * k, planes[(word % interleaved) * plane + Math.floor(word / interleaved)], littleEndian);
-    }
-    const value =
-      type === "float64"
-        ? view.getFloat64(0, littleEndian)
-        : Number(type === "int64" ? view.getBigInt64(0, littleEndian) : view.getBigUint64(0, littleEndian));
-    values[(s % interleaved) * (plane / 4) + Math.floor(s / interleaved)] = value;
-  }
-  return values;
+  for (const at of pages.flatMap(({ formatsAt }) => formatsAt)) view.setUint16(at, 1, bytes[0] === 0x49);
+  return copy;
 }

@@ -2,6 +2,7 @@
 import { statSync } from "node:fs";
 import { readBytes } from "../files.js";
 import type { Kind } from "../types.js";
+import { kindOfArray } from "./arrayFile.js";
 import { seriesAddress } from "./dicomSlices.js";
 import { tiffPages } from "./imageTiff.js";
 import { contentOf, readHead } from "./sniff.js";
@@ -9,7 +10,7 @@ import { isVideoFormat } from "./video.js";
 
 /**
  * A folder, a series in one or a NIfTI file is a volume, a video format is a video, a GIF or WebP file is one where it moves, a TIFF file of
- * several pages is a volume. Everything else is taken for a picture: a DICOM file alone may still turn out to be an
+ * several pages is a volume, an array of numpy what its shape says. Everything else is taken for a picture: a DICOM file alone may still turn out to be an
  * ultrasound loop when it is read, and the reader knows better.
  */
 export function likelyKind(path: string): Kind {
@@ -21,6 +22,7 @@ export function likelyKind(path: string): Kind {
   if (format === "gif") return gifMoves(readBytes(path)) ? "video" : "image";
   if (format === "webp") return webpMoves(head) ? "video" : "image";
   if (format === "tiff") return hasPages(readBytes(path)) ? "volume" : "image";
+  if (format === "npy" || format === "zip") return kindOfArray(path, format);
   if (format === null) return VIDEO_NAME.test(path) ? "video" : "image"; // nothing else to go by
   return isVideoFormat(format) ? "video" : "image";
 }

@@ -1,6 +1,7 @@
 /** Any file or folder that holds a picture, a clip or a volume. */
 import { readBytes } from "../files.js";
 import type { Decoded } from "../types.js";
+import { readArrayFile } from "./arrayFile.js";
 import { decodeDicom, type DicomOptions } from "./dicom.js";
 import { isDicomDir } from "./dicomDir.js";
 import { readDicomDir, readDicomSeries, readNumberedSeries } from "./dicomSeries.js";
@@ -20,7 +21,7 @@ export interface ReadOptions {
 }
 
 /**
- * Reads a picture, a video, a DICOM or a NIfTI file (those two gzipped too), told apart by content and never by name; a folder
+ * Reads a picture, a video, a DICOM or a NIfTI file (those two gzipped too) or an array of numpy, told apart by content and never by name; a folder
  * or a DICOMDIR is one DICOM series, read as one volume; `FOLDER#2` is the second of several series in a folder.
  *
  * @throws `InputError`, one line: `notes.dcm: expected a DICOM file, got a text file`
@@ -33,6 +34,7 @@ export async function readFile(path: string, { video, image, nifti, dicom }: Rea
   if (await isNiftiFile(path, head)) return readNifti(path, nifti);
   const likely = contentOf(head).format;
   if (likely !== "gif" && isVideoFormat(likely)) return readVideo(path, video); // long ones are never in memory
+  if (likely === "npy" || likely === "zip") return readArrayFile(path, likely);
   const bytes = readBytes(path);
   const { format, what } = contentOf(bytes);
   switch (format) {

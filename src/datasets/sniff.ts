@@ -3,7 +3,7 @@ import { extname } from "node:path";
 import { readRange } from "../files.js";
 import { InputError } from "../types.js";
 
-/** What we read, by one name each. A GIF file may turn out to be a picture or a video. */
+/** What we read, by one name each. A GIF file may turn out to be a picture or a video, a zip file an array of numpy. */
 export type Format =
   | "png"
   | "jpeg"
@@ -19,7 +19,9 @@ export type Format =
   | "matroska"
   | "dicom"
   | "nifti"
-  | "gzip";
+  | "gzip"
+  | "npy"
+  | "zip";
 
 /** `format` is null for what we do not read; `what` finishes the sentence "got …". */
 export interface Content {
@@ -52,8 +54,8 @@ const KNOWN: readonly (readonly [offset: number, magic: string, format: Format |
   [0, "\0\0\x01\xba", "mpeg", "an MPEG video"],
   [0, "\0\0\x01\xb3", "mpegvideo", "an MPEG video"],
   [0, "\x1a\x45\xdf\xa3", "matroska", "a Matroska or WebM video"],
-  [0, "PK\x03\x04", null, "a zip or npz file"],
-  [0, "\x93NUMPY", null, "an npy file"],
+  [0, "PK\x03\x04", "zip", "a zip or npz file"],
+  [0, "\x93NUMPY", "npy", "an npy file"],
   [0, "\x89HDF", null, "an HDF5 file"],
   [0, "%PDF", null, "a PDF file"],
   [0, "BZh", null, "a bzip2 file"],
@@ -107,6 +109,9 @@ export function expectedFromName(path: string): string {
     case ".dcm":
     case ".dicom":
       return "a DICOM file";
+    case ".npy":
+    case ".npz":
+      return "an array of numpy";
     case ".nii":
       return "a NIfTI file";
     case ".png":

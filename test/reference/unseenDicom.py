@@ -1,6 +1,6 @@
 """DICOM files of every kind that a hospital may hand over, and what is in them.
 
-    python test/reference/unseenDicom.py FOLDER        (pydicom 3, imagecodecs, pillow, numpy)
+    python test/reference/unseenDicom.py FOLDER [NAME…]        (pydicom 3, imagecodecs, pillow, numpy)
 
 Values are known because we put them there; those of lossy codecs are what CharLS, OpenJPEG, OpenJPH and libjpeg-turbo give.
 """
@@ -139,7 +139,7 @@ def uncompressed():
     array = rng.integers(0, 256, (1, 3, 5, 3))
     native("byte_big_ob.dcm", array[..., 0], 8, vr="OB", syntax=BIG)
     native("rgb_odd_ob.dcm", array, 8, vr="OB", photometric="RGB")
-    ds = native("high_bit.dcm", array[..., 0], 16, 8)
+    native("high_bit.dcm", array[..., 0], 16, 8)
     native("mono1.dcm", array[..., 0], 8, photometric="MONOCHROME1")
 
 
@@ -495,7 +495,6 @@ def containers():
         by_hand(f"vr_{vr}.dcm", element(0x19, 0x10, "LO", b"SOMEBODY") + element(0x19, 0x1002, vr, value))
         by_hand(f"vr_{vr}_empty.dcm", element(0x19, 0x10, "LO", b"SOMEBODY") + element(0x19, 0x1002, vr, b""))
     for vr in ("OV", "SV", "UV"):
-        content = item(element(0x19, 0x1002, vr, bytes(range(8))) + sub, True) + SEQUENCE_END
         content = item(element(8, 0x60, "CS", b"MR") + element(0x19, 0x1002, vr, bytes(range(8))), True) + SEQUENCE_END
         by_hand(f"vr_{vr}_in_sequence.dcm", element(0x18, 0x9006, "SQ", content, undefined=True))
     by_hand("vr_unknown_short.dcm", struct.pack("<HH2sH", 0x19, 0x1002, b"ZZ", 4) + b"abcd")
@@ -527,7 +526,6 @@ def containers():
         if b"," not in slope:
             by_hand(name, parts=parts, values=GRID * number(slope, 1) + number(intercept, 0))
     by_hand("deflated.dcm", syntax=DEFLATED)
-    long_ago = element(0x28, 0x1050, "DS", b"40\\400\\50 ")
     by_hand("windows.dcm", parts={(0x28, 0x1050): ("DS", b"40\\400"), (0x28, 0x1051): ("DS", b"80\\2000 ")})
     by_hand("one_window_odd.dcm", parts={(0x28, 0x1050): ("DS", b"40"), (0x28, 0x1051): ("DS", b"")})
     by_hand("charset.dcm", parts={(8, 5): ("CS", b"ISO_IR 100\\ISO 2022 IR 87 ")})

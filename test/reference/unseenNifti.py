@@ -1,6 +1,6 @@
 """NIfTI and Analyze files of every kind, and what nibabel reads in them.
 
-    python test/reference/unseenNifti.py FOLDER        (nibabel 5, numpy)
+    python test/reference/unseenNifti.py FOLDER [NAME…]        (nibabel 5, numpy)
 """
 
 import gzip
@@ -179,7 +179,6 @@ save(members, numbers("i2", (3, 4, 5)))
 if cases.wants(members):
     plain = gzip.decompress(cases.path(members).read_bytes())
     cases.path(members).write_bytes(gzip.compress(plain[:400]) + gzip.compress(plain[400:]))
-save("upper.NII", numbers("i2", (3, 4, 5))) if False else None
 save("nan_voxels.nii", np.where(numbers("u1", (3, 4, 5)) > 99, np.nan, 5).astype("f4"))
 for code, name in [(1, "binary"), (32, "complex64"), (1536, "float128"), (1792, "complex128"), (2048, "complex256"), (777, "not in the standard")]:
     file = f"refused{code}.nii"
