@@ -1,11 +1,12 @@
 /** NIfTI-1, NIfTI-2 and Analyze 7.5 volumes (`.nii`, `.hdr` with `.img`, each gzipped or not), turned to RAS. */
 import { InputError, type Decoded, type Shape3 } from "../types.js";
 import { MAX_BYTES, unpackedHead, unpackedRange } from "./niftiBytes.js";
-import { hasHeader, parseHeader, type VolumeHeader } from "./niftiHeader.js";
-import { hasMat, headerBeside, voxelsBeside } from "./niftiPair.js";
+import { hasHeader, parseHeader, withAxes, type VolumeHeader } from "./niftiHeader.js";
+import { headerBeside, voxelsBeside } from "./niftiPair.js";
 import { closestAxes, type AxisDirection } from "./orientation.js";
 import { BYTES_PER_SAMPLE, samplesFrom, type Samples, type SampleType } from "./samples.js";
 import { contentOf, wrongContent } from "./sniff.js";
+import { spmAxes } from "./spmMat.js";
 
 export interface NiftiOptions {
   /** Which volume of a file with more than three dimensions, from 0: for 4D the time point; the fourth axis counts fastest. */
@@ -18,7 +19,8 @@ export interface NiftiOptions {
  * Reads a NIfTI or Analyze file: voxel = stored × slope + intercept (see `VolumeHeader`), then axes are permuted and
  * flipped, without resampling, to the closest RAS orientation, as nibabel's `as_closest_canonical` does. With that array's
  * axes (i, j, k) = (left→right, posterior→anterior, inferior→superior), ours are W = i, H = j, D = k: `pixels[0, d, h, w]`
- * is nibabel's `data[w, h, d]`. A pair is read by the name of either file; header extensions are skipped.
+ * is nibabel's `data[w, h, d]`. A pair is read by the name of either file, with the affine in SPM's
+ * `.mat` file where there is one; header extensions are skipped.
  *
  * Of a file with more than three dimensions one volume becomes the sample: the first, or `volume`. A 5D vector file is
  * read one component at a time, so the components are not taken for channels.
@@ -29,10 +31,14 @@ export interface NiftiOptions {
 export async function readNifti(path: string, options: NiftiOptions = {}): Promise<Decoded> {
   const maxBytes = options.maxBytes ?? MAX_BYTES;
   const { headerPath, head } = await headerOf(path);
-  const header = parseHeader(head, headerPath);
+  const stated = parseHeader(head, headerPath);
+  const mat = stated.format === "Analyze" ? spmAxes(headerPath) : null;
+  const header = mat === null || typeof mat === "string" ? stated : withAxes(stated, mat);
   const warnings = [...header.warnings];
-  if (header.format === "Analyze" && hasMat(headerPath)) {
-    warnings.push("the .mat file beside it was not read: SPM keeps an affine there that would turn the volume");
+  if (typeof mat === "string") {
+    warnings.push(
+      `the .mat file beside it, in which SPM keeps an affine that may turn the volume, was not used: ${mat}`,
+    );
   }
   const voxelPath = header.paired ? voxelsBeside(headerPath, header.format) : headerPath;
 

@@ -108,6 +108,18 @@ export function parseHeader(head: Uint8Array, path: string): VolumeHeader {
   };
 }
 
+/** The same header with an affine from elsewhere, in millimetres; its warnings are kept, but those about the axes it had. */
+export function withAxes(header: VolumeHeader, axes: readonly [Vector, Vector, Vector]): VolumeHeader {
+  const warnings: string[] = [];
+  const sizesMm = sizesOf(axes, 1, warnings);
+  return {
+    ...header,
+    axes,
+    sizesMm,
+    warnings: [...header.warnings.filter((line) => !/affine|axes/.test(line)), ...warnings],
+  };
+}
+
 /** dim[1 … dim[0]], at least three of them. */
 function extentsOf(header: NIFTI1 | NIFTI2, format: string, path: string, warnings: string[]): number[] {
   const rank = header.dims[0];

@@ -20,11 +20,6 @@ export function voxelsBeside(path: string, format: string): string {
   );
 }
 
-/** Whether SPM has left a `scan.mat` beside `scan.hdr`. */
-export function hasMat(path: string): boolean {
-  return existsSync(path.replace(NAME, ".mat"));
-}
-
 /** The other file with the same ending in `.gz` first, as pairs are written, then without or with it. */
 function partner(path: string, kind: "hdr" | "img"): string | null {
   const stem = path.replace(NAME, "");
