@@ -13,7 +13,7 @@ export interface RunFacts {
   readonly data: {
     readonly name: string;
     readonly title: string;
-    /** SHA-256 of what was trained and judged on: see `dataHash`. */
+    /** SHA-256 of what was trained and judged on (see `dataHash`), or of the manifests where files are read on the way. */
     readonly hash: string;
     readonly counts: Counts;
   };

@@ -11,15 +11,18 @@ import { publicFolderOf } from "./datasets/publicDataset.js";
 import { publicFolder } from "./datasets/publicSets.js";
 import { loadRecipe } from "./datasets/recipe.js";
 import type { Encoder } from "./encoder/vit.js";
+import { startEngine } from "./engine/engine.js";
 import { defaultCacheDir, type DataOptions, type PretrainRun } from "./experiment.js";
 import { objectiveOf, type Preset } from "./presets.js";
 import { Random } from "./random.js";
+import type { Counts } from "./record.js";
+import { recorded, type RunFacts } from "./runRecord.js";
 import type { TrainEvent } from "./trainers/loop.js";
 import type { Method } from "./trainers/objective.js";
 import { pretrain } from "./trainers/pretrain.js";
 import { openQuarantine, type QuarantineLine } from "./trainers/quarantine.js";
 import { streamFeed, type StreamFeed } from "./trainers/stream.js";
-import { InputError } from "./types.js";
+import { InputError, MODALITIES, SPLITS, type Modality, type Split } from "./types.js";
 
 /** What a run reads: rows, how they are mixed, and how each set is prepared. */
 export interface StreamSource {
@@ -158,14 +161,36 @@ export function pretrainStream(method: Method, preset: Preset, source: StreamSou
     seed: `${recipeSeed}/${seed}`,
   });
   const objective = objectiveOf(method, preset, feed);
+  const { size, leftOut } = feed;
   const settings = {
     ...{ seed, data: source.name, splitSeed: manifest.splitSeed, sets: manifest.sets, shares, recipeSeed },
-    ...{ manifest: manifest.digest, rows: manifest.length, size: feed.size, preprocessing, training: preset[method] },
+    ...{ manifest: manifest.digest, rows: manifest.length, size, preprocessing, training: preset[method] },
   };
   const random = new Random(seed).fork(method);
-  return {
-    feed,
-    unread: quarantine.files,
-    run: () => pretrain(objective, feed, { engine, folder, steps, batchSize, random, settings, resume, saveEvery }),
-  };
+  const facts = (): RunFacts => ({
+    ...{ method, seed, steps, batchSize },
+    data: { name: source.name, title: source.name, hash: manifest.digest, counts: countsOfRows(manifest) },
+    config: {
+      ...{ encoder: objective.encoder, training: preset[method], optimizer: objective.optimizer },
+      ...{ views: objective.collate.spec, preprocessing, size, shares, recipeSeed, splitSeed: manifest.splitSeed },
+      ...{ sets: manifest.sets, absent: source.absent, rows: manifest.length, leftOut },
+    },
+  });
+  async function* run(): AsyncGenerator<TrainEvent, Encoder, void> {
+    const runsOn = engine ?? (await startEngine());
+    const training = pretrain(objective, feed, {
+      ...{ engine: runsOn, folder, steps, batchSize, random, settings, resume, saveEvery },
+    });
+    return yield* recorded(training, folder, { facts, engine: () => runsOn.description });
+  }
+  return { feed, unread: quarantine.files, run };
+}
+
+/** Rows of each modality in each split, those that are left out of training too. */
+export function countsOfRows({ modalityOf, splitOf }: Pick<Manifest, "modalityOf" | "splitOf">): Counts {
+  const counts = Object.fromEntries(
+    MODALITIES.map((modality) => [modality, Object.fromEntries(SPLITS.map((split) => [split, 0]))]),
+  ) as Record<Modality, Record<Split, number>>;
+  for (let i = 0; i < modalityOf.length; i++) counts[MODALITIES[modalityOf[i]]][SPLITS[splitOf[i]]]++;
+  return counts;
 }

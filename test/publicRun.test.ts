@@ -3,6 +3,8 @@ import { existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { m3ret, m3retJson, packageRoot, start, until, workFolder } from "./cliFixture.js";
+import { readRunRecord } from "../src/runRecord.js";
+import type { RunSummary } from "../src/runs.js";
 import { noRealdata, realdata, whereRealdata } from "./readersFixture.js";
 import { amos22, busi, chestXray14, hyperKvasir, totalSegmentator } from "./standIns.js";
 
@@ -93,6 +95,19 @@ describe("the recipe m3ret-like on sets as their publishers lay them out", () =>
     expect(stdout).toContain("2 files could not be read and were passed over");
     expect(stdout).toMatch(/prepared samples: \d+ written, [\d.]+ MB, \d+ read, in .*prepared/);
     expect(losses(killed)).toEqual(losses(straight));
+    const [whole, inTwo] = [straight, killed].map((run) => readRunRecord(run)!);
+    expect(whole).toMatchObject({ method: "mae", steps: 22, config: { leftOut: said.leftOut, sets: SETS } });
+    expect(whole.data.hash).toMatch(/^[0-9a-f]{64}$/);
+    const { train: trained, gallery, query } = whole.data.counts.mri!;
+    expect([trained, gallery + query]).toEqual([0, said.leftOut.mri]);
+    expect(inTwo).toMatchObject({ data: whole.data, config: whole.config });
+    expect(inTwo.sittings.map(({ fromStep }) => fromStep > 0)).toEqual([false, true]);
+    const listed = await m3retJson<{ runs: RunSummary[]; differ: object }>(["runs", work.path]);
+    expect(listed.runs.map(({ run, data }) => [run, data])).toEqual([
+      ["killed", whole.data.name],
+      ["straight", whole.data.name],
+    ]);
+    expect(listed.differ).toEqual({});
     for (const name of ["encoder.safetensors", "config.json"]) {
       expect(readFileSync(join(killed, name)).equals(readFileSync(join(straight, name))), name).toBe(true);
     }
