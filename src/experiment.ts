@@ -47,6 +47,8 @@ export interface DataOptions extends CeilingOption {
   readonly seed?: number;
   /** [D, H, W] of each kind, instead of the entry's. */
   readonly size?: Readonly<Record<Kind, Shape3>>;
+  /** Bytes that prepared samples may take in memory: a larger set is refused. Left out: three quarters of what there is. */
+  readonly memory?: number;
   /** The axis along which volumes are cut into slices, instead of the data set's own. */
   readonly sliceAxis?: SliceAxis;
   readonly onProgress?: OnProgress;
@@ -77,7 +79,7 @@ export async function loadData(name: string, options: DataOptions = {}): Promise
   const cacheDir = options.cacheDir ?? defaultCacheDir();
   const dataset = await openDataset(name, { catalog, cacheDir, seed, onProgress });
   const entry = size ? resized(dataset.entry, size) : dataset.entry;
-  requireMemory(name, dataset.records, entry.preprocessing);
+  requireMemory(name, dataset.records, entry, options.memory ?? memoryForSamples());
   const { samples, skipped } = await prepareAll(dataset, entry.preprocessing, { onProgress });
   const splitOf = new Map(dataset.records.map((record) => [record.id, record.split]));
   const of = (split: Split) => samples.filter(({ id }) => splitOf.get(id) === split);
@@ -151,14 +153,31 @@ const resized = (entry: Entry, size: NonNullable<DataOptions["size"]>): Entry =>
   preprocessing: { ...entry.preprocessing, size },
 });
 
-/** One line where the samples of a set will not all fit in memory, as three channels of 4 bytes; before any is read. */
-function requireMemory(name: string, records: readonly DataRecord[], { size }: Preprocessing): void {
+/** Of the memory that there is, the part that prepared samples may take: training, vectors and figures need the rest. */
+const SHARE_OF_MEMORY = 0.75;
+
+/** Bytes that samples may take here: of what the machine has, or of what a container leaves to this process. */
+function memoryForSamples(): number {
+  const constrained = process.constrainedMemory();
+  return SHARE_OF_MEMORY * (constrained > 0 ? Math.min(constrained, totalmem()) : totalmem());
+}
+
+/**
+ * Throws one line where the samples of a set, as three channels of 4 bytes, need more memory than they may take; before any is
+ * read. It says how to go on: sets of files are trained on by what `m3ret manifest` lists, and judged a part at a time.
+ */
+function requireMemory(name: string, records: readonly DataRecord[], entry: Entry, limit: number): void {
+  const { size } = entry.preprocessing;
   const bytes = records.reduce((sum, { kind }) => sum + 12 * sizeOf(size[kind]), 0);
-  if (bytes < totalmem()) return;
-  const [needed, there] = [bytes, totalmem()].map((n) => (n / 1e9).toFixed(0));
+  if (bytes <= limit) return;
+  const gb = (n: number): string => (n / 1e9).toPrecision(3);
+  const asFiles = entry.kind === "public" && entry.set.records !== undefined;
+  const goOn = asFiles
+    ? `m3ret manifest ${name} --out ${name}.jsonl lists its files, m3ret pretrain --data ${name} --manifest ${name}.jsonl reads them ` +
+      `on the way, m3ret embed --data ${name} a part at a time; or --size D,H,W makes samples smaller`
+    : "--size D,H,W makes them smaller";
   throw new InputError(
-    `${name}: its ${records.length} samples need ${needed} GB of memory, and this machine has ${there}; --size makes them ` +
-      `smaller, and m3ret pretrain reads a public set or a recipe on the way`,
+    `${name}: its ${records.length} samples need ${gb(bytes)} GB of memory, and ${gb(limit)} GB may be used for them; ${goOn}`,
   );
 }
 

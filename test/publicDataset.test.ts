@@ -128,6 +128,17 @@ test("a MedMNIST set opens by its name from its npz file, with the splits that a
   expect(records[1].labels[entry.retrievalLabel]).toBe("pneumonia");
 });
 
+test("a set larger than the memory it may take is refused before a file is read, and the line says how to go on", async () => {
+  const size = { image: [1, 16, 16], video: [4, 16, 16], volume: [4, 16, 16] } as const;
+  const options = { cacheDir: data, size, catalogFile: catalog.file };
+  const { train, gallery, query } = await loadData("busi", options);
+  const needed = 3 * 4 * 256 * (train.length + gallery.length + query.length);
+  expect((await loadData("busi", { ...options, memory: needed })).train).toHaveLength(train.length);
+  await expect(loadData("busi", { ...options, memory: needed - 1 })).rejects.toThrow(
+    /^busi: its \d+ samples need [\d.e-]+ GB of memory, and [\d.e-]+ GB may be used for them; m3ret manifest busi .* m3ret pretrain --data busi --manifest busi.jsonl .*$/,
+  );
+});
+
 test("a set is embedded part by part to the same rows as in one piece, without reading what is trained on", async () => {
   const size = { image: [1, 16, 16], video: [4, 16, 16], volume: [4, 16, 16] } as const;
   const options = { cacheDir: data, size, catalogFile: catalog.file };
