@@ -40,10 +40,10 @@ test("every public set has a home, a licence and either files or steps; names do
   }
 });
 
-test("every set behind an account says which of its facts nobody made sure of, and names only facts that it states", () => {
+test("every set behind an account says where its facts were read or which nobody made sure of, of those that it states", () => {
   for (const [name, set] of sets) {
     const closed = set.access === "registration" || set.access === "agreement";
-    if (closed) expect(set.unverified, name).toBeDefined();
+    if (closed) expect(set.unverified ?? set.checked, name).toBeDefined();
     for (const fact of set.unverified?.facts ?? []) expect(set[fact], `${name}: ${fact}`).toBeDefined();
     expect(set.unverified?.facts.includes("licence") && set.licence === "unknown", name).not.toBe(true);
   }
