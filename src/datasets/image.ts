@@ -7,7 +7,7 @@ import { pictureHeader } from "./imageHeader.js";
 import { planesOf, type Colours, type Planes } from "./imagePlanes.js";
 import { decodeSmallJpeg } from "./imageSmallJpeg.js";
 import { asUnsigned, tiffPages, type TiffPage } from "./imageTiff.js";
-import { decodeTiffPage, isForUs, tiffType } from "./imageTiffBlocks.js";
+import { decodeTiffPage, isForUs, loadUnpacker, tiffType } from "./imageTiffBlocks.js";
 import { contentOf, wrongContent, type Format } from "./sniff.js";
 
 export interface ImageOptions {
@@ -133,6 +133,7 @@ async function fromTiff(
   const seen = { pages: directories.length, space: grey ? "b-w" : "rgb" } as const;
   const { depth, kind, warnings } = await pagesToRead(path, seen, "tiff", asked, () => Promise.resolve(alike));
   check(width, height, depth);
+  await loadUnpacker(one);
   const deadline = performance.now() + 1000 * maxSeconds;
   const parts = directories.slice(0, depth).map((page) => {
     const white = dtype.startsWith("float") ? 1 : 2 ** (dtype.startsWith("int") ? page.bits - 1 : page.bits) - 1;

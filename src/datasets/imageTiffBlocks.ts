@@ -2,7 +2,6 @@
  * TIFF pictures of types and in compressions that libvips does not read: floats of 16 bits, any samples of 64 bits, Zstandard. Strips and
  * tiles are unpacked here, after TIFF 6.0 (sections 9, 13, 14 and 15) and Adobe's Technical Note 3 (the predictor of floats).
  */
-import { decompress } from "fzstd";
 import { inflateSync } from "node:zlib";
 import { half } from "../npy.js";
 import type { TiffPage } from "./imageTiff.js";
@@ -18,8 +17,18 @@ const UNPACK: Readonly<Record<number, (packed: Uint8Array, length: number) => Ui
   8: inflated,
   32946: inflated, // the number of deflate before it had one
   32773: unPackBits,
-  [ZSTD]: (packed, length) => decompress(packed, new Uint8Array(length)),
+  [ZSTD]: (packed, length) => {
+    if (unZstd === null) throw new Error("the codec for Zstandard is not loaded");
+    return unZstd(packed, new Uint8Array(length));
+  },
 };
+
+let unZstd: ((packed: Uint8Array, into: Uint8Array) => Uint8Array) | null = null;
+
+/** Loads what a page is unpacked with, where that is a package. */
+export async function loadUnpacker({ compression }: TiffPage): Promise<void> {
+  if (compression === ZSTD) unZstd ??= (await import("fzstd")).decompress;
+}
 
 /** Whether a page must be decoded here, where libvips cannot. */
 export const isForUs = ({ bits, sampleFormat, compression }: TiffPage): boolean =>
