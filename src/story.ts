@@ -213,7 +213,7 @@ export function storyFigures(run: ExperimentRun, judgement: Judgement, maps: rea
 }
 
 /** What a data set's pictures are read by: the id of a row of its embeddings. */
-export function pictureReader({ dataset }: ExperimentData): (id: string) => Promise<Decoded> {
+export function pictureReader({ dataset }: Pick<ExperimentData, "dataset">): (id: string) => Promise<Decoded> {
   const records = new Map(dataset.records.map((record) => [record.id, record]));
   return (id) => {
     const record = records.get(id);

@@ -158,9 +158,12 @@ export function mixedMarkdown(rows: readonly MixedRow[], about: { readonly data:
     ...["mixed − alone", "over seeds", "p, Holm", "mixed is"],
   ];
   const readings = [...new Set(rows.map(({ method, reading }) => `${METHOD_NAMES[method]}: ${reading}`))];
+  const seeds = [...new Set(rows.flatMap((row) => row.seeds))];
+  const queries = Math.max(...rows.map((row) => row.queries / row.seeds.length));
   const steps = [...new Set(rows.map(({ steps: [mixed, alone] }) => `${mixed} mixed, ${alone} alone`))];
   const caption =
-    `Recall@${K} within each modality, of encoders trained on all modalities and on that one alone; ${about.data}; read as ` +
+    `Recall@${K} within each modality, of encoders trained on all modalities and on that one alone; ${about.data}, ` +
+    `seed${seeds.length === 1 ? "" : "s"} ${seeds.join(", ")}, ${queries} queries a seed; read as ` +
     `${readings.join("; ")}; steps: ${steps.join("; ")}; n: queries over the seeds named. [95 % bootstrap intervals over patients]; ` +
     `over seeds: Student's interval of the mean difference, – for one seed, which says nothing of another; p: paired ` +
     `permutation test over patients, Holm over ${rows[0].comparison.family}.`;
