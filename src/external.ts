@@ -2,7 +2,7 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { encoderFile, loadCatalog, type Catalog } from "./datasets/catalog.js";
+import { encoderFile, labelSetsOf, loadCatalog, type Catalog, type Entry } from "./datasets/catalog.js";
 import { openDataset } from "./datasets/open.js";
 import { testSplits } from "./datasets/publicSplit.js";
 import { embeddingSet, type EmbeddingSet, type RowNotes } from "./embeddings.js";
@@ -123,13 +123,24 @@ export async function embedWithOnnx(
       throw new InputError(`none of the ${records.length} files of ${data} could be read; the first: ${unreadable}`);
     }
     const skipped = records.length - rows.length;
-    const sides = testSplits(dataset.entry);
-    const test: Record<string, string> = sides.length === 1 ? {} : { testSplits: sides.join() };
-    const meta = { ...notesOf(model.plan, data, depths), ...test, ...(skipped > 0 ? { skipped } : {}) };
+    const meta = {
+      ...notesOf(model.plan, data, depths),
+      ...factsOf(dataset.entry),
+      ...(skipped > 0 ? { skipped } : {}),
+    };
     return embeddingSet(sideBySide(vectors), rows, splits, meta);
   } finally {
     await model.dispose();
   }
+}
+
+/** What a file of vectors must know of its data set to be judged right: said where it is not what everyone would take it for. */
+export function factsOf(entry: Entry): Record<string, string> {
+  const [test, sets] = [testSplits(entry), labelSetsOf(entry)];
+  return {
+    ...(test.length > 1 ? { testSplits: test.join() } : {}),
+    ...(sets.length > 0 ? { labelSets: sets.join() } : {}),
+  };
 }
 
 function notesOf(

@@ -5,7 +5,7 @@ export { displayProgress, terminalProgress, formatSeconds } from "./progress.js"
 export { holdInterrupt, untilInterrupted } from "./interrupt.js";
 
 // datasets
-export { entryOf, loadCatalog } from "./datasets/catalog.js";
+export { entryOf, labelSetsOf, loadCatalog } from "./datasets/catalog.js";
 export type { Catalog, Entry, Preprocessing } from "./datasets/catalog.js";
 export type { DataRecord, Dataset, SkippedFile } from "./datasets/dataset.js";
 export { inspect } from "./datasets/inspect.js";
@@ -74,6 +74,7 @@ export {
 export type { EmbeddingSet } from "./embeddings.js";
 export type { Interval } from "./retrieval/bootstrap.js";
 export { buildIndex } from "./retrieval/hnsw.js";
+export { jaccard, labelsIn, ndcgAtK } from "./retrieval/labelSets.js";
 export { evaluateQueries, evaluateRetrieval, outcome } from "./retrieval/protocol.js";
 export { evaluationOf, protocolId, protocolMarkdown, protocolOf, PROTOCOLS } from "./retrieval/protocols.js";
 export type { Protocol } from "./retrieval/protocols.js";

@@ -6,6 +6,7 @@ import type { Trap } from "./datasets/catalog.js";
 import { centrePerModality, stackSets, type EmbeddingSet } from "./embeddings.js";
 import type { NamedEmbeddings } from "./experiment.js";
 import { Random } from "./random.js";
+import { labelsIn } from "./retrieval/labelSets.js";
 import { evaluateQueries, labelColumn, type QueryOutcomes, type RetrievalReport } from "./retrieval/protocol.js";
 import { evaluationOf, protocolId, protocolOf, type Protocol, type ProtocolName } from "./retrieval/protocols.js";
 import { galleryOf, queriesOf, type Direction, type Scope } from "./retrieval/sides.js";
@@ -48,6 +49,8 @@ export interface JudgeOptions {
   readonly traps?: readonly Trap[];
   /** The splits that hold the test patients (`testSplits`): all of them ask where the gallery is from train. Default: `query`. */
   readonly testSplits?: readonly Split[];
+  /** Columns that hold label sets (`labelSetsOf`): a hit is then one shared label, and nDCG@K stands beside the rest. */
+  readonly labelSets?: readonly string[];
 }
 
 /** One question of every encoder: the rows, and the same as tables that print. */
@@ -124,7 +127,11 @@ function obstacle(direction: Direction, protocol: Protocol, set: EmbeddingSet): 
   const pairs = protocol.relevance === "group";
   if (queries.n === 0) return `no ${from} among the ${pairs ? "samples" : "queries"}`;
   if (gallery.n === 0) return `no ${to} ${pairs ? "among the samples" : "in the gallery"}`;
-  const column = (of: EmbeddingSet, name: string) => (pairs ? of.groups : labelColumn(of, protocol.label, name));
+  const column = (of: EmbeddingSet, name: string) => {
+    if (pairs) return of.groups;
+    const values = labelColumn(of, protocol.label, name);
+    return protocol.relevance === "set" ? values.flatMap(labelsIn) : values;
+  };
   const answers = new Set(column(gallery, "gallery"));
   const shared = column(queries, "queries").some((value) => value !== "" && answers.has(value));
   return shared ? null : `no ${pairs ? "patient" : protocol.label} is shared by ${from} queries and ${to} gallery`;
@@ -138,8 +145,8 @@ export function judge(all: readonly NamedEmbeddings[], options: JudgeOptions): J
   const uncentred = judged.filter(({ variant }) => variant !== "centred");
   const unasked: Unasked[] = [];
   const protocols: Record<string, Protocol> = {};
-  const { testSplits } = options;
-  const rules = (name: ProtocolName, by: string) => protocolOf(name, { label: by, ks, rounds, testSplits });
+  const { testSplits, labelSets } = options;
+  const rules = (name: ProtocolName, by: string) => protocolOf(name, { label: by, ks, rounds, testSplits, labelSets });
 
   const ask = <From extends Scope, To extends Scope>(asked: Asked<From, To>): Answer<ResultRow<From, To>> => {
     const { protocol } = asked;
@@ -292,6 +299,7 @@ function answerOf<From extends Scope, To extends Scope>(
         ? [table(`macro Recall@${ks[0]}`, `recall-${ks[0]}-macro`, { metric: "recallAtK", k: ks[0], average: "macro" })]
         : []),
       table(`Precision@${most}`, `precision-${most}`, { metric: "precisionAtK", k: most }),
+      ...(protocol.relevance === "set" ? [table(`nDCG@${most}`, `ndcg-${most}`, { metric: "ndcgAtK", k: most })] : []),
       table("mAP", "map", { metric: "mAP" }),
       table("MRR", "mrr", { metric: "mrr" }),
     ],

@@ -18,6 +18,7 @@ import { mapViewer, nearestRows, thumbnailSheet } from "./analysis/mapViewer.js"
 import { trustworthiness } from "./analysis/trustworthiness.js";
 import { umap2d } from "./analysis/umap.js";
 import { PRIMARY } from "./claims.js";
+import { labelSetsOf } from "./datasets/catalog.js";
 import { NATURAL } from "./encoder/natural.js";
 import { takeRows, type EmbeddingSet } from "./embeddings.js";
 import { fileStem, type ExperimentData, type NamedEmbeddings } from "./experiment.js";
@@ -239,9 +240,10 @@ export async function storyGalleries(run: Pick<ExperimentRun, "data" | "seed" | 
     const { set } = embeddings.find(({ name }) => name === encoder)!;
     for (const { stem, ...options } of kinds) {
       const modalities = MODALITIES.filter((m) => !("to" in options) || m !== options.to);
-      const rows = galleryRows(set, { ...options, modalities });
+      const labelSets = labelSetsOf(data.entry).includes(options.label);
+      const rows = galleryRows(set, { ...options, modalities, labelSets });
       if (rows.length === 0) continue;
-      const about = { ...options, encoder, dataSet: data.name, seed };
+      const about = { ...options, labelSets, encoder, dataSet: data.name, seed };
       drawn.push({
         ...(await drawGallery(rows, pictureReader(data), about)),
         name: `gallery-${fileStem(encoder)}-${stem}`,

@@ -83,6 +83,12 @@ export interface Sample {
   readonly labels: Readonly<Record<string, string>>;
 }
 
+/**
+ * Between the labels of a picture that has several, in a column that holds label sets: `Effusion|Mass`, as ChestX-ray14 has it.
+ * Which columns do is a fact of a data set (`labelSetsOf`): in any other, the sign means nothing.
+ */
+export const LABEL_SEPARATOR = "|";
+
 /** `train` is all that pretraining sees; `gallery` and `query` judge it. Groups never cross. */
 export type Split = "train" | "gallery" | "query";
 

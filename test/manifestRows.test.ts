@@ -113,3 +113,18 @@ test("a recipe with MRI is refused, as a share and as a set", () => {
   expect(refusal("shares: { ct: 0 }")).toContain("FILE: shares.ct: ");
   expect(refusal("shares: {}")).toBe("FILE: shares: expected a modality");
 });
+
+test("a value that holds several labels becomes a label set: each in our words, once, with | between", () => {
+  const files = {
+    "Data_Entry_2017_v2020.csv":
+      'Image Index,Finding Labels,Patient ID,View Position\n1.png,"Mass, Nodule,Mass,",1,PA\n2.png,,2,AP\n3.png,Effusion,3,AP\n',
+    "train_val_list.txt": "1.png\n2.png\n3.png\n",
+    "test_list.txt": "",
+    ...Object.fromEntries([1, 2, 3].map((i) => [`images_001/images/${i}.png`, "x"])),
+  };
+  const set = catalog.public.chestxray14;
+  const finding = { column: "Finding Labels", several: ",", map: { Mass: "mass", Effusion: "effusion" } };
+  const folder = folderWith(files);
+  const rows = manifestRows("mine", { ...set, records: { ...set.records!, labels: { finding } } }, folder, () => {});
+  expect(rows.map(({ labels }) => labels.finding)).toEqual(["mass|Nodule", "", "effusion"]);
+});

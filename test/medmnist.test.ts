@@ -98,7 +98,7 @@ test.each(Object.keys(MEDMNIST))("%s opens by the catalogue, with its splits, na
   const row = arrays.test_labels.subarray(2 * columns, 3 * columns);
   if (multiLabel) {
     const found = classes.filter((_, i) => row[i] === 1);
-    expect(record.labels.class).toBe(found.join("; ") || "none");
+    expect(record.labels.class).toBe(found.join("|") || "none");
     for (const [i, name] of classes.entries()) expect(record.labels[name]).toBe(row[i] === 1 ? "yes" : "no");
   } else expect(record.labels.class).toBe(classes[row[0]]);
   expect(record.labels.source).toBe(published);

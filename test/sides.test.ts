@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { loadCatalog, entryOf, type Entry } from "../src/datasets/catalog.js";
+import { entryOf, labelSetsOf, loadCatalog, parseCatalog, type Entry } from "../src/datasets/catalog.js";
 import { testSplits } from "../src/datasets/publicSplit.js";
 import { embeddingSet, selectRows, type EmbeddingSet } from "../src/embeddings.js";
 import type { NamedEmbeddings } from "../src/experiment.js";
@@ -96,6 +96,36 @@ test("an encoder without training vectors is left out, and a run without any is 
   expect(judge(none, judging).trainGallery.rows).toEqual([]);
   const some = judge([...encoders.slice(0, 2), none[2]], judging).trainGallery;
   expect(new Set(some.rows.map(({ encoder }) => encoder))).toEqual(new Set(["raw pixels", "untrained, mean"]));
+});
+
+test("columns of label sets are told by the rule of a public set, by MedMNIST, or by an entry, and no others are", () => {
+  const catalog = loadCatalog();
+  const sets = (name: string) => labelSetsOf(entryOf(catalog, name));
+  expect([sets("chestxray14"), sets("medmnist-chestmnist")]).toEqual([["finding"], ["class"]]);
+  expect([sets("phantom"), sets("realdata"), sets("medmnist-pneumoniamnist"), sets("busi")]).toEqual([[], [], [], []]);
+  const mine = "mine: { kind: folder, path: ., title: t, source: s, licence: l, modalities: [xray], group: group, retrievalLabel: finding, labels: { finding: f }"; // prettier-ignore
+  const parsed = parseCatalog(`datasets: { ${mine}, labelSets: [finding] } }`, "mine.yaml");
+  expect(labelSetsOf(entryOf(parsed, "mine"))).toEqual(["finding"]);
+  expect(() => parseCatalog(`datasets: { ${mine}, labelSets: [findings] } }`, "mine.yaml")).toThrow("labelSets: expected keys of labels"); // prettier-ignore
+});
+
+test("a picture with several findings is a hit where one is shared, in every table of its data set", () => {
+  const sets = ["Mass", "Mass|Nodule", "Nodule", "No Finding"];
+  const labelled = encoders.map((one) => {
+    const labels = { region: one.set.groups.map((_, i) => sets[i % 4]) };
+    return { ...one, set: { ...one.set, labels }, train: undefined };
+  });
+  const { perModality, protocols } = judge(labelled, { ...judging, labelSets: ["region"] });
+  expect(protocols["within-modality@1"]).toMatchObject({ relevance: "set", metrics: { ndcgAtK: expect.any(String) } });
+  expect(protocolMarkdown(protocols["within-modality@1"])).toContain("any label that the query's `region` has too");
+  const graded = perModality.furtherTables.find(({ name }) => name === "within-ndcg-5")!;
+  expect(graded.note).toContain(
+    "nDCG@5 (gain: Jaccard index of label sets), relevant: same region (sets: any label shared)",
+  );
+  expect(graded.rows[0].cells[0]!.value).toBe(perModality.rows[0].chance["ndcg@5"]);
+  const plain = judge(labelled, judging);
+  expect(plain.perModality.furtherTables.map(({ name }) => name)).not.toContain("within-ndcg-5");
+  expect(plain.perModality.rows[0].chance["1"]).toBeLessThan(perModality.rows[0].chance["1"]);
 });
 
 test("where a publisher's one test split was halved both halves ask, and validation patients never do", () => {

@@ -3,6 +3,7 @@ import { createCanvas, type SKRSContext2D } from "@napi-rs/canvas";
 import { writeAtomic } from "../files.js";
 import { selectRows, type EmbeddingSet } from "../embeddings.js";
 import { labelColumn } from "../retrieval/protocol.js";
+import { jaccard, labelsIn } from "../retrieval/labelSets.js";
 import { exactSearch } from "../retrieval/search.js";
 import { InputError, MODALITIES, type Decoded, type Modality } from "../types.js";
 import { count, type NumberRow, type Source } from "./chartStyle.js";
@@ -45,6 +46,8 @@ export interface GalleryOptions {
   /** Look for answers in this modality; in each query's own where it is left out. */
   readonly to?: Modality;
   readonly modalities?: readonly Modality[];
+  /** The column holds label sets: a hit shares at least one label, as in the tables (`labelSetsOf`). */
+  readonly labelSets?: boolean;
 }
 
 /**
@@ -60,15 +63,17 @@ export function galleryRows(set: EmbeddingSet, options: GalleryOptions): Gallery
     const queries = selectRows(set, (i) => set.splits[i] === "query" && set.modalities[i] === from);
     const gallery = selectRows(set, (i) => set.splits[i] === "gallery" && set.modalities[i] === to);
     if (queries.n === 0 || gallery.n === 0) return [];
+    const isHit = (a: string, b: string) =>
+      options.labelSets ? jaccard(labelsIn(a), labelsIn(b)) > 0 : a !== "" && a === b;
     const [asked, held] = [labelColumn(queries, label, "queries"), labelColumn(gallery, label, "gallery")];
     const { indices, scores } = exactSearch(queries, gallery, gallery.n); // all of it, to find the nearest right one
     const rows = asked.flatMap((value, q): GalleryRow[] => {
       const ranked = Array.from(indices.subarray(q * gallery.n, (q + 1) * gallery.n)).filter((row) => row >= 0);
       const cosine = (rank: number) => scores[q * gallery.n + rank];
-      const right = ranked.findIndex((row) => held[row] === value);
-      if (value === "" || right < 0) return [];
+      const right = ranked.findIndex((row) => isHit(value, held[row]));
+      if (right < 0) return [];
       const matches = ranked.slice(0, k).map((row, rank): GalleryMatch => {
-        return { id: gallery.ids[row], label: held[row], cosine: cosine(rank), hit: held[row] === value };
+        return { id: gallery.ids[row], label: held[row], cosine: cosine(rank), hit: isHit(value, held[row]) };
       });
       return [{ from, to, id: queries.ids[q], label: value, matches, lead: cosine(0) - cosine(right) }];
     });
@@ -115,6 +120,7 @@ export async function drawGallery(
     readonly rule: GalleryRule;
     readonly encoder: string;
     readonly tile?: number;
+    readonly labelSets?: boolean;
   },
 ): Promise<Gallery> {
   const { tile = 112, encoder, label, rule, dataSet, seed } = options;
@@ -162,7 +168,7 @@ export async function drawGallery(
   const hits = rows.reduce((sum, { matches }) => sum + matches.filter(({ hit }) => hit).length, 0);
   const shown = rows.reduce((sum, { matches }) => sum + matches.length, 0);
   const caption =
-    `Queries and their ${k} nearest by ${encoder}; ${rows.length} queries: ${RULES[rule]}; ✓ and whole frame: same ${label}, ` +
+    `Queries and their ${k} nearest by ${encoder}; ${rows.length} queries: ${RULES[rule]}; ✓ and whole frame: ${options.labelSets ? `a label of ${label} shared` : `same ${label}`}, ` +
     `✗ and dashed frame: another (${count(hits)} of ${count(shown)} shown are hits); volumes by their middle slice, videos ` +
     `by their middle frame and a strip; ${dataSet}, seed ${seed}.`;
   const numbers = rows.flatMap(({ from, to, id, label: asked, lead, matches }) =>

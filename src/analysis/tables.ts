@@ -33,8 +33,8 @@ export interface TableOptions {
   /** The data set that the numbers were made on. */
   readonly data: string;
   readonly seed: number | string;
-  readonly metric: "recallAtK" | "precisionAtK" | "mAP" | "mrr";
-  /** For recall and precision. */
+  readonly metric: "recallAtK" | "precisionAtK" | "mAP" | "mrr" | "ndcgAtK";
+  /** For recall, precision and nDCG. */
   readonly k?: number;
   /** Over queries (micro, the default), or over classes, each counting the same however many queries it has. */
   readonly average?: Average;
@@ -83,8 +83,9 @@ export const SIGNIFICANT = "†";
 function readMetric(report: RetrievalReport, { metric, k, average }: TableOptions): Interval {
   const metrics: Metrics = average === "macro" ? report.macro : report;
   if (metric === "mAP" || metric === "mrr") return metrics[metric];
-  const interval = metrics[metric][String(k)];
+  const interval = metrics[metric]?.[String(k)];
   if (interval === undefined) {
+    if (metric === "ndcgAtK") throw new InputError("table: nDCG was not measured: it is of label sets");
     throw new InputError(`table: k = ${k} was not measured; there are k = ${Object.keys(report[metric]).join(", ")}`);
   }
   return interval;
@@ -100,6 +101,7 @@ function chanceOf(report: RetrievalReport, options: TableOptions): number {
 
 function chanceKey({ metric, k }: TableOptions): string {
   if (metric === "recallAtK") return String(k);
+  if (metric === "ndcgAtK") return `ndcg@${k}`;
   return metric === "precisionAtK" ? "precision" : metric;
 }
 
@@ -120,7 +122,7 @@ function perColumn(columns: readonly string[], value: (column: string) => number
  */
 export function recallTable(encoders: readonly EncoderResults[], options: TableOptions): Table {
   if (encoders.length === 0) throw new InputError("table: expected at least one encoder, got none");
-  if ((options.metric === "recallAtK" || options.metric === "precisionAtK") && options.k === undefined) {
+  if (options.metric !== "mAP" && options.metric !== "mrr" && options.k === undefined) {
     throw new InputError(`table: expected k for ${options.metric}, got none`);
   }
   const columns = [...new Set(encoders.flatMap((encoder) => Object.keys(encoder.reports)))];
@@ -198,7 +200,8 @@ function noteOf(
   columns: readonly string[],
   { data, seed, metric, k, average, protocol }: TableOptions,
 ): string {
-  const names = { recallAtK: `Recall@${k} (any hit)`, precisionAtK: `Precision@${k}`, mAP: "mAP", mrr: "MRR" };
+  const graded = `nDCG@${k} (gain: Jaccard index of label sets)`;
+  const names = { recallAtK: `Recall@${k} (any hit)`, precisionAtK: `Precision@${k}`, mAP: "mAP", mrr: "MRR", ndcgAtK: graded }; // prettier-ignore
   const { label, bootstrap } = reports[columns[0]];
   const without = perColumn(columns, (column) => reports[column].n.withoutRelevant);
   return [

@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { Option, type Command } from "commander";
 import { loadCatalog } from "../datasets/catalog.js";
 import type { SkippedFile } from "../datasets/dataset.js";
-import { testSplits } from "../datasets/publicSplit.js";
 import { saveEmbeddings, stackSets, type EmbeddingSet } from "../embeddings.js";
 import { loadEncoder } from "../encoder/checkpoint.js";
 import { POOLINGS, usualPooling, type Pooling } from "../encoder/vit.js";
@@ -18,7 +17,7 @@ import {
   untrainedEncoder,
 } from "../experiment.js";
 import { defaultCacheDir, sizesOf, type DataOptions } from "../experiment.js";
-import { embedWithOnnx, namesOnnx } from "../external.js";
+import { embedWithOnnx, factsOf, namesOnnx } from "../external.js";
 import { METHODS, presetOf, type Preset } from "../presets.js";
 import { buildIndex, saveIndex } from "../retrieval/hnsw.js";
 import { isStreamed, openStream, pretrainStream } from "../streamed.js";
@@ -26,7 +25,7 @@ import type { TrainEvent } from "../trainers/loop.js";
 import type { Method } from "../trainers/objective.js";
 import { QUARANTINE } from "../trainers/quarantine.js";
 import type { PreparedCount } from "../trainers/streamBatch.js";
-import { CEILING, InputError, type OnProgress, type Shape3, type Split } from "../types.js";
+import { CEILING, InputError, type OnProgress, type Shape3 } from "../types.js";
 import { onnxFlags, onnxOptions, sampleSize, type OnnxFlags } from "./onnxFlags.js";
 import {
   answer,
@@ -282,13 +281,13 @@ async function embedOurs(options: EmbedOptions, preset: Preset): Promise<Embeddi
   const engine = from === "pixels" ? undefined : await chooseEngine(options.engine); // before the data, which may take minutes
   const sets: EmbeddingSet[] = [];
   const skipped: SkippedFile[] = [];
-  let test: readonly Split[] = ["query"];
+  let facts: Record<string, string> = {};
   await withProgress(async (onProgress) => {
     const name = options.data ?? preset.data;
     const { train } = options;
     for await (const part of evaluationParts(name, { catalogFile, cacheDir, seed, size, train, onProgress })) {
       skipped.push(...part.skipped);
-      test = testSplits(part.entry);
+      facts = factsOf(part.entry);
       const all =
         from === "pixels"
           ? embedPixels(part)
@@ -300,8 +299,7 @@ async function embedOurs(options: EmbedOptions, preset: Preset): Promise<Embeddi
   if (skipped.length > 0)
     process.stderr.write(`${skipped.length} files were passed over; the first: ${skipped[0].reason}\n`);
   const stacked = stackSets(sets);
-  // Said where it is not what everyone would take it for.
-  return test.length === 1 ? stacked : { ...stacked, meta: { ...stacked.meta, testSplits: test.join() } };
+  return { ...stacked, meta: { ...stacked.meta, ...facts } };
 }
 
 /** Vectors of an encoder in an ONNX file. */

@@ -32,6 +32,7 @@ interface EvaluateOptions {
   readonly gallery: string;
   readonly label?: string;
   readonly protocol: ProtocolName;
+  readonly labelSets?: boolean;
   readonly from?: Scope;
   readonly to?: Scope;
   readonly k: readonly number[];
@@ -59,6 +60,10 @@ export function addRetrievalCommands(m3ret: Command): void {
     .requiredOption("--query <FILE>", "an .npz that embed wrote; its rows of the split query, where it has splits")
     .requiredOption("--gallery <FILE>", "the same or another .npz; its rows of the split gallery, where it has splits")
     .option("--label <COLUMN>", "what makes an item relevant: region, class, modality … (not for exact-pairs)")
+    .option(
+      "--label-sets",
+      "the column holds label sets, | between: a hit shares a label (known of what embed wrote of such sets)",
+    )
     .addOption(
       new Option("--protocol <NAME>", "who asks and who is searched; all but given-sets need splits in the files")
         .choices(Object.keys(PROTOCOLS))
@@ -115,10 +120,13 @@ function sidesOf(rules: Protocol, options: EvaluateOptions): [EmbeddingSet, Embe
   return [sides[0][3], sides[1][3]];
 }
 
-/** What `m3ret embed` noted of the test patients (`testSplits`). */
-function notedTest(file: string): readonly Split[] | undefined {
-  const noted = loadEmbeddings(file).meta.testSplits;
-  return noted === undefined ? undefined : (String(noted).split(",") as Split[]);
+/** What `m3ret embed` noted of the data set: its test patients (`testSplits`), and its columns of label sets (`labelSetsOf`). */
+function notedIn(file: string): { testSplits?: readonly Split[]; labelSets?: readonly string[] } {
+  const { testSplits, labelSets } = loadEmbeddings(file).meta;
+  return {
+    ...(testSplits === undefined ? {} : { testSplits: String(testSplits).split(",") as Split[] }),
+    ...(labelSets === undefined ? {} : { labelSets: String(labelSets).split(",") }),
+  };
 }
 
 function runEvaluate(options: EvaluateOptions): void {
@@ -129,8 +137,9 @@ function runEvaluate(options: EvaluateOptions): void {
   if (given && (options.from ?? options.to) !== undefined) {
     throw new InputError("--from, --to: expected only with another --protocol than given-sets");
   }
-  const testSplits = given ? undefined : notedTest(query);
-  const rules = protocolOf(protocol, { label, ks: k, rounds, testSplits });
+  const noted = notedIn(query);
+  const labelSets = options.labelSets ? [label ?? ""] : noted.labelSets;
+  const rules = protocolOf(protocol, { ...noted, label, ks: k, rounds, labelSets });
   const [queries, held] = given
     ? [rowsOf(loadEmbeddings(query), "query"), rowsOf(loadEmbeddings(gallery), "gallery")]
     : sidesOf(rules, options);
@@ -148,11 +157,17 @@ function describe(report: RetrievalReport): string {
       `Recall@${k}`.padEnd(12) +
       `${number(value)} [${number(low)}, ${number(high)}]  chance ${number(report.chance[k])}`,
   );
+  const graded = Object.entries(report.ndcgAtK ?? {}).map(
+    ([k, { value, low, high }]) =>
+      `nDCG@${k}`.padEnd(12) +
+      `${number(value)} [${number(low)}, ${number(high)}]  chance ${number(report.chance[`ndcg@${k}`])}`,
+  );
   const { mAP, mrr, n } = report;
   return [
     report.protocol,
     `${n.query} queries, ${n.gallery} gallery items, label ${report.label}`,
     ...rows,
+    ...graded,
     "mAP".padEnd(12) +
       `${number(mAP.value)} [${number(mAP.low)}, ${number(mAP.high)}]  chance ${number(report.chance.mAP)}`,
     "MRR".padEnd(12) +

@@ -9,7 +9,7 @@ import { InputError, MODALITIES } from "../types.js";
 import type { Kind, Modality, Shape3, Split } from "../types.js";
 import { encoderEntry, FITS, locate, type EncoderEntry } from "./encoderEntry.js";
 import { publicSetSchema, retrievalLabelOf, type PublicSet } from "./publicSets.js";
-import { MEDMNIST } from "./medmnistSets.js";
+import { MEDMNIST, setOfFile } from "./medmnistSets.js";
 
 /** How stored units become [0, 1]; `transforms/intensity.ts` gives each its formula. */
 export type IntensityRule = (
@@ -76,6 +76,8 @@ interface EntryBase {
   readonly retrievalLabel: string;
   /** The label that modalities share, where it is another one: what retrieval across modalities is judged by. */
   readonly crossModalLabel?: string;
+  /** Label columns that hold label sets, with `|` between: `labelSetsOf` knows those of public sets and MedMNIST too. */
+  readonly labelSets?: readonly string[];
   readonly traps?: readonly Trap[];
   readonly preprocessing: Preprocessing;
 }
@@ -239,6 +241,7 @@ const common = {
   labels: z.record(z.string(), text).refine((columns) => Object.keys(columns).length > 0, "expected a label column"),
   retrievalLabel: text,
   crossModalLabel: text.optional(),
+  labelSets: z.array(text).optional(),
   traps: z
     .array(
       z.strictObject({
@@ -292,6 +295,10 @@ const entry = z
   .refine((e) => e.crossModalLabel === undefined || e.crossModalLabel in e.labels, {
     path: ["crossModalLabel"],
     message: "expected one of the keys of labels",
+  })
+  .refine((e) => (e.labelSets ?? []).every((label) => label in e.labels), {
+    path: ["labelSets"],
+    message: "expected keys of labels",
   })
   .refine((e) => (e.traps ?? []).every(({ label }) => label === undefined || label in e.labels), {
     path: ["traps"],
@@ -382,6 +389,22 @@ function publicEntry(set: PublicSet): PublicEntry {
     retrievalLabel: retrievalLabelOf(set),
     ...("region" in (set.records?.labels ?? {}) || set.region !== "several" ? { crossModalLabel: "region" } : {}),
   };
+}
+
+/**
+ * The label columns in which a picture may have several labels at once, with `LABEL_SEPARATOR` between: those that an entry names,
+ * those of a public set whose rule says what stands `several`, and `class` of MedMNIST's multi-label set.
+ */
+export function labelSetsOf(entry: Entry): readonly string[] {
+  const named = entry.labelSets ?? [];
+  if (entry.kind === "medmnist") {
+    const set = entry.set ?? setOfFile(basename(entry.path));
+    return set !== undefined && MEDMNIST[set]?.multiLabel ? ["class", ...named] : named;
+  }
+  if (entry.kind !== "public") return named;
+  const npz = entry.set.layout.map((file) => setOfFile(file)).find((set) => set !== undefined);
+  if (npz !== undefined) return MEDMNIST[npz].multiLabel ? ["class"] : [];
+  return Object.entries(entry.set.records?.labels ?? {}).flatMap(([column, { several }]) => (several ? [column] : []));
 }
 
 /**

@@ -3,7 +3,7 @@ import { statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { readBytes, writeAtomic } from "../files.js";
 import { Random } from "../random.js";
-import { InputError, MODALITIES, UNSEEN_MODALITY, type OnProgress } from "../types.js";
+import { InputError, LABEL_SEPARATOR, MODALITIES, UNSEEN_MODALITY, type OnProgress } from "../types.js";
 import { parseCsv } from "./csv.js";
 import type { SkippedFile } from "./dataset.js";
 import { UNSEEN_IN_TRAIN } from "./folder.js";
@@ -156,7 +156,10 @@ function valueOf(what: string, rule: ValueRule, path: string, columns: ReadonlyM
     (rule.column === undefined ? new RegExp(rule.match ?? "").exec(path)?.[1] : columns.get(rule.column)) ??
     (what === "modality" ? undefined : "");
   if (raw === undefined) throw new NoValue("no rule gives its modality");
-  return rule.map?.[raw] ?? raw;
+  const ours = (value: string) => rule.map?.[value] ?? value;
+  if (rule.several === undefined) return ours(raw);
+  const labels = raw.split(rule.several).map((label) => ours(label.trim()));
+  return [...new Set(labels)].filter((label) => label !== "").join(LABEL_SEPARATOR);
 }
 
 /** Columns of the table by the path of a picture: its key may have folders or an ending, or neither. */

@@ -2,7 +2,7 @@
 import { basename } from "node:path";
 import { arrayError, openNpz } from "../npz.js";
 import { parseNpy } from "../npy.js";
-import { InputError, UNSEEN_MODALITY, type Decoded, type Modality, type Split } from "../types.js";
+import { InputError, LABEL_SEPARATOR, UNSEEN_MODALITY, type Decoded, type Modality, type Split } from "../types.js";
 import type { DataRecord, Dataset, SkippedFile } from "./dataset.js";
 import { planesOf } from "./imagePlanes.js";
 import { MEDMNIST, setOfFile, type MedmnistSet } from "./medmnistSets.js";
@@ -26,8 +26,8 @@ type Part = keyof typeof SPLIT_OF;
 /**
  * Opens one set of any published size: `{train,val,test}_images` of uint8, `[n, s, s]`, `[n, s, s, 3]` or `[n, s, s, s]`, and
  * `_labels` `[n, 1]`, or `[n, 14]` of 0 and 1 for ChestMNIST. Its splits are kept: train is train, val is the gallery, test
- * asks the queries. A record's `class` is the published name of its label; where a picture has several they are joined by
- * `; ` ("none" for none), and each finding has a column of its own with "yes" or "no". `source` says what made the picture.
+ * asks the queries. A record's `class` is the published name of its label; where a picture has several they are a label set
+ * (`LABEL_SEPARATOR`; "none" for none), and each finding has a column of its own with "yes" or "no". `source` says what made the picture.
  *
  * The files name no patients: each picture is a group of its own, although some sets have several of one patient. Of MRI,
  * the training part is left out and named in `skipped`. Pixels are read when they are asked for.
@@ -136,5 +136,5 @@ function labelsOf(values: readonly number[], { multiLabel, classes }: MedmnistSe
   if (!multiLabel) return { class: classes[values[0]] };
   const found = classes.filter((_, i) => values[i] === 1);
   const each = Object.fromEntries(classes.map((name, i) => [name, values[i] === 1 ? "yes" : "no"]));
-  return { class: found.join("; ") || "none", ...each };
+  return { class: found.join(LABEL_SEPARATOR) || "none", ...each };
 }

@@ -41,6 +41,8 @@ export interface ValueRule {
   readonly match?: string;
   readonly value?: string;
   readonly map?: Readonly<Record<string, string>>;
+  /** Of a label: a value may hold several, with this between them. Each is mapped; ours stand with `LABEL_SEPARATOR` between. */
+  readonly several?: string;
 }
 
 /** What a publisher's split may say: a side of ours, or `test`, which gallery and query then share, half of its patients each. */
@@ -120,6 +122,7 @@ const valueRule = z
     match: regularExpression.optional(),
     value: text.optional(),
     map: z.record(text, z.string()).optional(),
+    several: text.optional(),
   })
   .refine(
     ({ column, match, value }) => [column, match, value].filter((source) => source !== undefined).length === 1,

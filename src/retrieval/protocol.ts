@@ -12,6 +12,7 @@ import {
   precisionAtK,
   recallAtK,
 } from "./recall.js";
+import { chanceNdcgAtK, jaccard, labelsIn, ndcgAtK } from "./labelSets.js";
 import { assertComparable, assertK, forEachRanking, groupNumbers } from "./search.js";
 import { assertDisjoint } from "./sides.js";
 
@@ -21,6 +22,8 @@ export interface Metrics {
   readonly precisionAtK: Readonly<Record<string, Interval>>;
   readonly mAP: Interval;
   readonly mrr: Interval;
+  /** Of label sets alone: nDCG@K with the Jaccard index for a gain (`ndcgAtK`). */
+  readonly ndcgAtK?: Readonly<Record<string, Interval>>;
 }
 
 export interface ClassMetrics extends Metrics {
@@ -43,9 +46,12 @@ export interface RetrievalReport extends Metrics {
     /** Pairs of a query and a gallery item that were left out, being of one group. */
     readonly ownGroupPairs: number;
   };
-  /** What a random order would score, exactly: Recall@K by K, and `mAP`, `mrr`, `precision` (the same at every K). */
+  /**
+   * What a random order would score, exactly: Recall@K by K, and `mAP`, `mrr`, `precision` (the same at every K); of label sets
+   * also nDCG@K, as `ndcg@5`.
+   */
   readonly chance: Readonly<Record<string, number>>;
-  /** Queries of one class; empty where relevance is not a label's. */
+  /** Queries of one class; empty where relevance is not a label's. Of label sets: queries that have the label among others. */
   readonly perClass: Readonly<Record<string, ClassMetrics>>;
   /** The mean over classes, each counting the same however many queries it has. */
   readonly macro: Metrics;
@@ -63,9 +69,11 @@ export interface EvaluationOptions {
   readonly label?: string | Relevance;
   /**
    * "label" (default): an item is relevant if it carries the query's label. "group": if it is of the same patient, as
-   * for exact pairs across modalities; a query may then retrieve its own group, because that is what is looked for.
+   * for exact pairs across modalities; a query may then retrieve its own group, because that is what is looked for. "set":
+   * the column holds label sets (`labelsIn`), an item is relevant if it shares at least one label with the query, and nDCG@K
+   * says how much is shared.
    */
-  readonly relevance?: "label" | "group";
+  readonly relevance?: "label" | "group" | "set";
   readonly ks?: readonly number[];
   readonly bootstrap: BootstrapOptions;
   readonly excludeOwnGroup?: boolean;
@@ -85,12 +93,22 @@ export function labelColumn(set: EmbeddingSet, column: string, name: string): re
   throw new InputError(`label "${column}" is not a column of the ${name}; its columns are: ${columns}`);
 }
 
-/** The rule, its words, and the class of each query ("" where there are no classes). */
+/** How much gallery row g answers query row q: the Jaccard index of their label sets. */
+type Gain = (query: number, gallery: number) => number;
+
+/** The rule, its words, the classes of each query (null where there are no classes), and the gain where relevance is graded. */
+interface Rule {
+  readonly isRelevant: Relevance;
+  readonly words: string;
+  readonly classes: readonly (readonly string[])[] | null;
+  readonly gain?: Gain;
+}
+
 function readRelevance(
   queries: EmbeddingSet,
   gallery: EmbeddingSet,
   { label, relevance = "label" }: EvaluationOptions,
-): { isRelevant: Relevance; words: string; classes: readonly string[] | null } {
+): Rule {
   if (relevance === "group") {
     const groups = groupNumbers(queries, gallery);
     const isRelevant: Relevance = (q, g) => groups.query[q] === groups.gallery[g];
@@ -100,11 +118,31 @@ function readRelevance(
   if (typeof label === "function") return { isRelevant: label, words: "a given rule", classes: null };
   const classes = labelColumn(queries, label, "queries");
   const answers = labelColumn(gallery, label, "gallery");
+  if (relevance === "set") return sharedLabels(classes, answers, label);
   const numbers = new Map([...new Set(answers)].map((value, i) => [value, i]));
   // −1 is no answer's number: what an unlabelled query, or one with a label that the gallery lacks, looks for.
   const wanted = Int32Array.from(classes, (value) => (value === "" ? -1 : (numbers.get(value) ?? -1)));
   const given = Int32Array.from(answers, (value) => numbers.get(value)!);
-  return { isRelevant: (q, g) => wanted[q] === given[g], words: label, classes };
+  return { isRelevant: (q, g) => wanted[q] === given[g], words: label, classes: classes.map((value) => [value]) };
+}
+
+/** Relevance between label sets. Sets repeat: the Jaccard index is computed once for two different values. */
+function sharedLabels(asked: readonly string[], held: readonly string[], label: string): Rule {
+  const values = (of: readonly string[]) => [...new Set(of)];
+  const sets = new Map(values([...asked, ...held]).map((value) => [value, labelsIn(value)]));
+  const others = values(held);
+  const number = new Map(others.map((value, i) => [value, i]));
+  const table = new Map(
+    values(asked).map((value) => {
+      const own = sets.get(value)!;
+      return [value, others.map((other) => jaccard(own, sets.get(other)!))];
+    }),
+  );
+  const rows = asked.map((value) => table.get(value)!);
+  const columns = Int32Array.from(held, (value) => number.get(value)!);
+  const gain: Gain = (q, g) => rows[q][columns[g]];
+  const classes = asked.map((value) => sets.get(value)!);
+  return { isRelevant: (q, g) => gain(q, g) > 0, words: `${label} (sets: any label shared)`, classes, gain };
 }
 
 /** What each query that could be answered scored: what paired tests compare. Two encoders on the same sets share the rows. */
@@ -114,29 +152,31 @@ export interface QueryOutcomes {
   readonly rows: readonly number[];
   /** [n]  the group of each. */
   readonly groups: readonly string[];
-  /** [n, width]: Recall@K by K, Precision@K by K, average precision, reciprocal rank. */
+  /** [n, width]: Recall@K by K, Precision@K by K, average precision, reciprocal rank, and of label sets nDCG@K by K. */
   readonly values: Float64Array;
 }
 
 /** One metric of every answered query: `outcome(outcomes, "recallAtK", 1)` holds zeros and ones. */
 export function outcome(outcomes: QueryOutcomes, metric: keyof Metrics, k?: number): Float64Array {
   const { ks, rows, values } = outcomes;
-  const width = 2 * ks.length + 2;
-  const offset = metric === "precisionAtK" ? ks.length : 0;
-  const at = metric === "mAP" ? width - 2 : metric === "mrr" ? width - 1 : offset + ks.indexOf(k ?? NaN);
-  const byK = metric === "recallAtK" || metric === "precisionAtK";
+  const width = values.length / rows.length;
+  const offset = { recallAtK: 0, precisionAtK: ks.length, mAP: 2 * ks.length, mrr: 2 * ks.length + 1, ndcgAtK: 2 * ks.length + 2 }[metric]; // prettier-ignore
+  const byK = metric !== "mAP" && metric !== "mrr";
+  const at = offset + (byK ? ks.indexOf(k ?? NaN) : 0);
+  if (at >= width) throw new InputError(`${metric} was not measured: it is of label sets`);
   if (byK && !ks.includes(k ?? NaN)) throw new InputError(`k = ${k} was not measured; there are k = ${ks.join(", ")}`);
   return Float64Array.from(rows, (_, i) => values[i * width + at]);
 }
 
 /** Per-query numbers, in the order in which `metricsFrom` reads them back. */
-function measure(ranked: Uint8Array, ks: readonly number[]): number[] {
+function measure(ranked: Uint8Array, gains: Float64Array | null, ks: readonly number[]): number[] {
   const first = firstRank(ranked);
   return [
     ...ks.map((k) => recallAtK(ranked, k)),
     ...ks.map((k) => precisionAtK(ranked, k)),
     averagePrecision(ranked),
     1 / first,
+    ...(gains === null ? [] : ks.map((k) => ndcgAtK(gains, k))),
   ];
 }
 
@@ -147,6 +187,7 @@ function metricsFrom(intervals: readonly Interval[], ks: readonly number[]): Met
     precisionAtK: byK(ks.length),
     mAP: intervals[2 * ks.length],
     mrr: intervals[2 * ks.length + 1],
+    ...(intervals.length > 2 * ks.length + 2 ? { ndcgAtK: byK(2 * ks.length + 2) } : {}),
   };
 }
 
@@ -173,7 +214,8 @@ interface Judged {
   readonly chance: readonly number[];
   readonly rank: number;
   readonly group: string;
-  readonly label: string;
+  /** One, or of label sets each of the query's labels. */
+  readonly labels: readonly string[];
 }
 
 /**
@@ -184,6 +226,11 @@ interface Judged {
  * retrieval by label, and every report says it in words. A query without any relevant item in the gallery cannot be
  * answered by the best encoder: it is counted in `n.withoutRelevant` and left out of the averages. A K beyond the
  * gallery is cut to it, with a warning.
+ *
+ * Of label sets (`relevance: "set"`), a hit is an item that shares at least one label, as multi-label image retrieval has it (Zhao et
+ * al., "Deep semantic ranking based hashing", CVPR 2015, which grades by nDCG too, with the number of shared labels where we take the
+ * Jaccard index); nDCG@K says how much was shared. A class is a label: its queries are all that have it, so that a query of
+ * three labels counts in three classes.
  *
  * Perfect embeddings score 1 everywhere except Precision@K, which cannot exceed R / K for a query with R < K relevant
  * items; random ones score `chance`.
@@ -210,9 +257,9 @@ export function evaluateQueries(
   if (relevance === "group" && options.excludeOwnGroup === true) {
     throw new InputError("relevance by group needs the query's own group in the gallery: leave excludeOwnGroup off");
   }
-  const excludeOwnGroup = options.excludeOwnGroup ?? relevance === "label";
+  const excludeOwnGroup = options.excludeOwnGroup ?? relevance !== "group";
   if (options.disjoint) assertDisjoint(queries, gallery);
-  const { isRelevant, words, classes } = readRelevance(queries, gallery, options);
+  const { isRelevant, words, classes, gain } = readRelevance(queries, gallery, options);
 
   const chanceOf = chanceTable(ks);
   const ranked = new Uint8Array(gallery.n);
@@ -224,13 +271,14 @@ export function evaluateQueries(
     for (let r = 0; r < order.length; r++) relevant += ranked[r] = isRelevant(q, order[r]) ? 1 : 0;
     if (relevant === 0) return;
     const row = ranked.subarray(0, order.length);
+    const gains = gain ? Float64Array.from(order, (g) => gain(q, g)) : null;
     judged.push({
       row: q,
-      values: measure(row, ks),
-      chance: chanceOf(relevant, order.length),
+      values: measure(row, gains, ks),
+      chance: [...chanceOf(relevant, order.length), ...(gains ? ks.map((k) => chanceNdcgAtK(gains, k)) : [])],
       rank: firstRank(row),
       group: queries.groups[q],
-      label: classes === null ? "" : classes[q],
+      labels: classes === null ? [""] : classes[q],
     });
   });
   if (judged.length === 0) {
@@ -240,7 +288,7 @@ export function evaluateQueries(
   }
 
   const groups = judged.map((query) => query.group);
-  const names = classes === null ? [""] : [...new Set(judged.map((query) => query.label))].sort();
+  const names = classes === null ? [""] : [...new Set(judged.flatMap(({ labels }) => labels))].sort();
   // A fork leaves the caller's generator as it was: encoders judged with one generator meet the same resamples.
   const random = options.bootstrap.random.fork("bootstrap");
   const intervals = intervalsByClass(judged, names, groups, { rounds, level, random });
@@ -254,7 +302,7 @@ export function evaluateQueries(
     );
   };
   const perClass = names.map((name, i): [string, ClassMetrics] => {
-    const own = judged.filter((query) => query.label === name);
+    const own = judged.filter(({ labels }) => labels.includes(name));
     return [name, { n: own.length, chance: meanChance(own, ks), ...part(i + 2, own) }];
   });
 
@@ -292,24 +340,33 @@ function intervalsByClass(
 ): Interval[] {
   const width = judged[0].values.length;
   const numbers = new Map(names.map((name, i) => [name, i]));
-  const classOf = Int32Array.from(judged, (query) => numbers.get(query.label)!);
+  const classesOf = judged.map(({ labels }) => labels.map((label) => numbers.get(label)!));
+  const single = classesOf.every(({ length }) => length === 1); // then the classes' sums are all there is to sum
   const values = Float64Array.from(judged.flatMap((query) => query.values)); // [queries, width]
 
   const statistics = (weights: Int32Array): readonly number[] => {
     const sums = new Float64Array(names.length * width);
     const counts = new Float64Array(names.length);
-    for (let i = 0; i < classOf.length; i++) {
+    const whole = new Float64Array(width);
+    let total = 0;
+    for (let i = 0; i < classesOf.length; i++) {
       const weight = weights[i];
       if (weight === 0) continue;
-      counts[classOf[i]] += weight;
-      for (let m = 0; m < width; m++) sums[classOf[i] * width + m] += weight * values[i * width + m];
+      if (!single) {
+        total += weight;
+        for (let m = 0; m < width; m++) whole[m] += weight * values[i * width + m];
+      }
+      for (const c of classesOf[i]) {
+        counts[c] += weight;
+        for (let m = 0; m < width; m++) sums[c * width + m] += weight * values[i * width + m];
+      }
     }
     const present = names.map((_, c) => c).filter((c) => counts[c] > 0);
-    const total = counts.reduce((sum, count) => sum + count, 0);
-    const all = Array.from(
-      { length: width },
-      (_, m) => present.reduce((sum, c) => sum + sums[c * width + m], 0) / total,
-    );
+    if (single) {
+      total = counts.reduce((sum, count) => sum + count, 0);
+      for (const c of present) for (let m = 0; m < width; m++) whole[m] += sums[c * width + m];
+    }
+    const all = Array.from(whole, (sum) => sum / total);
     const macro = all.map(
       (_, m) => present.reduce((sum, c) => sum + sums[c * width + m] / counts[c], 0) / present.length,
     );
@@ -320,7 +377,8 @@ function intervalsByClass(
 }
 
 function meanChance(judged: readonly Judged[], ks: readonly number[]): Record<string, number> {
-  const keys = [...ks.map(String), "mAP", "mrr", "precision"];
+  const graded = judged[0].chance.length > ks.length + 3 ? ks.map((k) => `ndcg@${k}`) : [];
+  const keys = [...ks.map(String), "mAP", "mrr", "precision", ...graded];
   const mean = (i: number) => judged.reduce((sum, query) => sum + query.chance[i], 0) / judged.length;
   return Object.fromEntries(keys.map((key, i) => [key, mean(i)]));
 }

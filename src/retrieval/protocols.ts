@@ -109,6 +109,8 @@ export interface Protocol extends Question {
     readonly precisionAtK: "the relevant share of the first K";
     readonly mAP: "average precision over the whole ranking";
     readonly mrr: "1 / place of the first relevant item, over the whole ranking";
+    /** Where relevance is between label sets. */
+    readonly ndcgAtK?: "DCG of the first K over the best possible; gain: Jaccard index of the label sets; discount: 1 / log2(place + 1)";
   };
   readonly averages: {
     readonly micro: "over queries";
@@ -135,17 +137,24 @@ export interface ProtocolSettings {
   readonly level?: number;
   /** Of a gallery from train: what holds the test patients (`testSplits`), where it is more than the split `query`. */
   readonly testSplits?: readonly Split[];
+  /** Columns that hold label sets (`labelSetsOf`): where the label is one of them, a hit is one shared label. */
+  readonly labelSets?: readonly string[];
 }
+
+const GRADED =
+  "DCG of the first K over the best possible; gain: Jaccard index of the label sets; discount: 1 / log2(place + 1)";
 
 /** A protocol with its settings filled in. */
 export function protocolOf(name: ProtocolName, settings: ProtocolSettings): Protocol {
-  const { label, ks, rounds, level = 0.95, testSplits } = settings;
+  const { label, ks, rounds, level = 0.95, testSplits, labelSets = [] } = settings;
+  const sets = label !== undefined && labelSets.includes(label);
   const question: Question = PROTOCOLS[name];
   if (question.relevance === "label" && !label) throw new InputError(`protocol ${name}: expected a label, got none`);
   return {
     name,
     ...question,
     ...(testSplits && question.gallerySplits.includes("train") ? { querySplits: testSplits } : {}),
+    relevance: question.relevance === "label" && sets ? "set" : question.relevance,
     label: question.relevance === "group" ? "group" : label!,
     similarity: "cosine",
     search: "exact",
@@ -155,6 +164,7 @@ export function protocolOf(name: ProtocolName, settings: ProtocolSettings): Prot
       precisionAtK: "the relevant share of the first K",
       mAP: "average precision over the whole ranking",
       mrr: "1 / place of the first relevant item, over the whole ranking",
+      ...(sets ? { ndcgAtK: GRADED } : {}),
     },
     averages: { micro: "over queries", macro: "over classes, of their means" },
     unanswerable: "a query without a relevant item in the gallery is counted and left out",
@@ -186,7 +196,11 @@ export function evaluationOf({
 /** A protocol in markdown, one line a rule, for notebooks. */
 export function protocolMarkdown(protocol: Protocol): string {
   const { question, queries, gallery, relevance, label, ownPatient, ks, interval, comparison } = protocol;
-  const relevant = relevance === "group" ? "the query's own patient" : `the query's \`${label}\``;
+  const relevant = {
+    group: "the query's own patient",
+    label: `the query's \`${label}\``,
+    set: `any label that the query's \`${label}\` has too`,
+  }[relevance];
   const rows = [
     ["question", question],
     ["queries", queries],
@@ -196,6 +210,7 @@ export function protocolMarkdown(protocol: Protocol): string {
     ["nearest by", `${protocol.similarity}, ${protocol.search} search, ties in order of the gallery`],
     ["K", ks.join(", ")],
     ["unanswerable queries", protocol.unanswerable],
+    ...(protocol.metrics.ndcgAtK ? [["nDCG@K", protocol.metrics.ndcgAtK]] : []),
     ["micro, macro", `${protocol.averages.micro}; ${protocol.averages.macro}`],
     ["chance", protocol.chance],
     ["interval", `${100 * interval.level} %, ${interval.method}, ${interval.rounds} rounds`],
