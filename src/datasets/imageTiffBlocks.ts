@@ -11,6 +11,8 @@ import { swapBytes } from "./samples.js";
 type Samples = Uint8Array | Int8Array | Uint16Array | Int16Array | Uint32Array | Int32Array | Float32Array;
 
 const ZSTD = 50000;
+/** Bits of unsigned samples that follow each other without gaps along a row, the highest bit first, as cameras and detectors have. */
+const PACKED: readonly number[] = [10, 12, 14];
 const UNPACK: Readonly<Record<number, (packed: Uint8Array, length: number) => Uint8Array>> = {
   1: (packed) => packed,
   5: unLzw,
@@ -30,9 +32,30 @@ export async function loadUnpacker({ compression }: TiffPage): Promise<void> {
   if (compression === ZSTD) unZstd ??= (await import("fzstd")).decompress;
 }
 
-/** Whether a page must be decoded here, where libvips cannot. */
-export const isForUs = ({ bits, sampleFormat, compression }: TiffPage): boolean =>
-  ![1, 2, 4, 8, 16, 32].includes(bits) || (bits === 16 && sampleFormat === 3) || compression === ZSTD;
+/** Compressions that neither libvips nor we undo, by their numbers. */
+const UNREAD: Readonly<Record<number, string>> = {
+  22610: "JPEG XR",
+  32809: "ThunderScan",
+  34676: "SGI Log",
+  34677: "SGI Log24",
+  34712: "JPEG 2000",
+  34887: "LERC",
+  34892: "lossy JPEG of DNG",
+  34925: "LZMA",
+  34933: "PNG",
+  34934: "JPEG XR",
+  50002: "JPEG XL",
+  52546: "JPEG XL",
+};
+
+/** Whether a page must be decoded here, where libvips cannot. Throws a plain `Error` where nobody can. */
+export function isForUs({ bits, sampleFormat, compression }: TiffPage): boolean {
+  if (Object.hasOwn(UNREAD, compression)) {
+    const expected = "expected none, CCITT, LZW, JPEG, deflate, PackBits, WebP or Zstandard";
+    throw new Error(`compression ${compression} (${UNREAD[compression]}) is not supported; ${expected}`);
+  }
+  return ![1, 2, 4, 8, 16, 32].includes(bits) || (bits === 16 && sampleFormat === 3) || compression === ZSTD;
+}
 
 /** numpy's name of the samples, such as `float16`. Throws a plain `Error` for what is not read here. */
 export function tiffType({
@@ -45,7 +68,7 @@ export function tiffType({
 }: TiffPage): string {
   if (sampleFormat === 5 || sampleFormat === 6) throw new Error("complex numbers are not supported");
   const kind = { 1: "uint", 2: "int", 3: "float" }[sampleFormat];
-  const known = sampleFormat === 3 ? [16, 32, 64] : [8, 16, 32, 64];
+  const known = sampleFormat === 3 ? [16, 32, 64] : [8, ...(sampleFormat === 1 ? PACKED : []), 16, 32, 64];
   if (kind === undefined || !known.includes(bits))
     throw new Error(
       `${kind ?? "samples of an unknown type"} of ${bits} bits is not supported; expected ${known.join(", ")} bits`,
@@ -59,7 +82,7 @@ export function tiffType({
     throw new Error(
       `${kind}${bits} with photometric interpretation ${photometric} and ${samplesPerPixel} channels is not supported; expected grey or RGB`,
     );
-  return `${kind}${bits}`;
+  return PACKED.includes(bits) ? "uint16" : `${kind}${bits}`;
 }
 
 /**
@@ -80,8 +103,9 @@ export function decodeTiffPage(bytes: Uint8Array, page: TiffPage, deadline: numb
   const needed = across * down * (planar === 2 ? samplesPerPixel : 1);
   if (offsets.length < needed || lengths.length < needed)
     throw new Error(`expected ${needed} tiles or strips, got ${offsets.length}`);
-  const rowBytes = (blockWidth * bands * bits) / 8;
-  if (rowBytes * blockHeight > 2 ** 30) throw new Error("a tile or strip of more than 1 GiB is not supported");
+  const rowBytes = Math.ceil((blockWidth * bands * bits) / 8);
+  const most = Math.max(2 ** 26, (width * height * samplesPerPixel * bits) / 4); // 64 MiB, or twice the picture
+  if (rowBytes * blockHeight > most) throw new Error(`a tile of ${blockWidth} x ${blockHeight} in a smaller picture`);
 
   const samples = new ARRAYS[type](width * height * samplesPerPixel);
   for (let b = 0; b < needed; b++) {
@@ -129,6 +153,10 @@ function valuesOf(
   perRow: number,
   bands: number,
 ): Samples {
+  if (PACKED.includes(bits)) {
+    if (predictor !== 1) throw new Error(`predictor ${predictor} with ${bits} bits is not supported; expected 1`);
+    return fromBits(unpacked, bits, perRow, Math.floor(length / Math.ceil((perRow * bits) / 8)));
+  }
   const width = (bits / 8) as 1 | 2 | 4 | 8;
   let bytes = Uint8Array.from(unpacked.subarray(0, length));
   if (predictor === 3) bytes = summedFloats(bytes, perRow, width, bands);
@@ -177,6 +205,21 @@ function summedFloats(bytes: Uint8Array, perRow: number, width: number, bands: n
     }
   }
   return floats;
+}
+
+/** Rows of samples of so many bits; each row begins with a byte. */
+function fromBits(bytes: Uint8Array, bits: number, perRow: number, rows: number): Uint16Array {
+  const values = new Uint16Array(perRow * rows);
+  const rowBytes = Math.ceil((perRow * bits) / 8);
+  for (let row = 0, to = 0; row < rows; row++) {
+    let [held, count, at] = [0, 0, row * rowBytes];
+    for (let i = 0; i < perRow; i++, to++) {
+      for (; count < bits; count += 8) held = ((held << 8) | bytes[at++]) & 0xffffff;
+      count -= bits;
+      values[to] = (held >> count) & (2 ** bits - 1);
+    }
+  }
+  return values;
 }
 
 function inflated(packed: Uint8Array, length: number): Uint8Array {

@@ -206,6 +206,15 @@ def tiffs():
     save("grey_alpha.tif", grey_alpha, planes(grey_alpha[..., 0]), photometric="minisblack", extrasamples=["unassalpha"], planarconfig="contig")
     for kind in ("f4", "f8", "u2"):
         save(f"{kind}_predicted_stack_rgb.tif", numbers(kind, (21, 19, 3)), photometric="rgb", planarconfig="contig", compression="zlib", predictor=3 if kind[0] == "f" else 2, rowsperstrip=5)
+    for depth in (10, 12, 14):
+        packed = rng.integers(0, 2**depth, (21, 19), dtype="u2")
+        save(f"packed{depth}.tif", packed, photometric="minisblack", bitspersample=depth, rowsperstrip=8, dtype="uint16")
+        packed = rng.integers(0, 2**depth, (21, 19, 3), dtype="u2")
+        save(f"packed{depth}_rgb.tif", packed, photometric="rgb", bitspersample=depth, dtype="uint16")
+    for compression, said in [("jpeg2000", "JPEG 2000"), ("png", "PNG"), ("lzma", "LZMA"), ("lerc", "LERC"), ("jpegxl", "JPEG XL")]:
+        if cases.wants(f"{compression}.tif"):
+            tifffile.imwrite(cases.path(f"{compression}.tif"), numbers("u1", (21, 19)), compression=compression, metadata=None)
+            cases.refuse(f"{compression}.tif", f": TIFF file: compression .* .{said}. is not supported; expected none")
     nan = numbers("f4", (21, 19))
     nan[3, 4] = np.nan
     save("nan.tif", nan)
