@@ -160,7 +160,8 @@ export {
 export { fitPowerLaw, powerLawWords } from "./analysis/powerLaw.js";
 export { effectsFigure, scalingFigure } from "./analysis/sweepFigures.js";
 export { findRuns, runsPlot, summariseRun } from "./runs.js";
-export { collect, collectedCsv, collectedMarkdown, effectWords, mainEffects } from "./sweeps/collect.js";
+export { collect } from "./sweeps/collect.js";
+export { collectedCsv, collectedMarkdown, effectWords, mainEffects } from "./sweeps/collectedTables.js";
 export { mixedFigure, mixedMarkdown, mixedWords } from "./sweeps/mixed.js";
 export type { MixedRow } from "./sweeps/mixed.js";
 export { runPoint } from "./sweeps/point.js";

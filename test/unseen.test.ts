@@ -1,6 +1,6 @@
 /**
  * Files made by test/reference/unseen*.py, each beside the values that were put into it. Those in fixtures/unseen were once read wrongly
- * or not at all; M3RET_UNSEEN names folders with all 1,155 of them.
+ * or not at all; M3RET_UNSEEN names folders with all of them, about 1,200.
  */
 import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -178,8 +178,9 @@ function parseBody(body: Uint8Array, syntax: string, path: string): { data: Data
   const data = syntax === IMPLICIT_LITTLE ? parse() : withKnownVrs(body, little, parse);
   const table = data.elements[EXTENDED_OFFSETS];
   if (table === undefined) return { data, pixels: pixelElement(data, null) };
-  const view = new DataView(body.buffer, body.byteOffset + table.dataOffset, table.length);
-  const offsets = Array.from({ length: table.length >> 3 }, (_, i) => Number(view.getBigUint64(8 * i, little)));
+  const length = Math.min(table.length, body.length - table.dataOffset); // where damage has made it longer than the file
+  const view = new DataView(body.buffer, body.byteOffset + table.dataOffset, length);
+  const offsets = Array.from({ length: length >> 3 }, (_, i) => Number(view.getBigUint64(8 * i, little)));
   return { data, pixels: pixelElement(data, offsets) };
 }
 

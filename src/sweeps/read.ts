@@ -8,7 +8,8 @@ import { readBytes } from "../files.js";
 import { Random } from "../random.js";
 import { METHOD_NAMES } from "../run.js";
 import { InputError } from "../types.js";
-import { effectWords, mainEffects, verdictOf, type Collected, type CollectedSetting, type Effect } from "./collect.js";
+import type { Collected, CollectedSetting, Effect } from "./collect.js";
+import { effectWords, mainEffects, verdictOf } from "./collectedTables.js";
 import { describe } from "./variant.js";
 
 /** What `m3ret sweep --collect` wrote, or null where it has not been run. */

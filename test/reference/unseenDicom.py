@@ -621,10 +621,85 @@ def geometry():
     placed("ultrasound_regions.dcm", one, Modality="US", SequenceOfUltrasoundRegions=Sequence([region]))
 
 
+# --- what frames may be besides -------------------------------------------------------------------------------------------
+
+
+def further():
+    index, tables = smooth(2, 9, 13, 15), rng.integers(0, 65536, (3, 16))
+    byte_codecs = [
+        ("rle", RLE, lambda a: rle_encoded(a, 8)), ("lossless", SV1, lambda a: ic.ljpeg_encode(a.astype("u1"), bitspersample=8)),
+        ("ls", LS, lambda a: ls(a.astype("u1"), 8)), ("jxl", JXL, lambda a: ic.jpegxl_encode(a.astype("u1"), lossless=True)),
+        ("j2k", J2K, lambda a: ic.jpeg2k_encode(a.astype("u1"), level=0, codecformat="j2k", reversible=True)),
+        ("raw", RAWFRAMES, lambda a: a.astype("u1").tobytes()),
+        ("deflated", DEFLATEDFRAMES, lambda a: zlib.compress(a.astype("u1").tobytes(), wbits=-15)),
+    ]  # fmt: skip
+    palette = {}
+    for colour, table in zip(("Red", "Green", "Blue"), tables):
+        palette[f"{colour}PaletteColorLookupTableDescriptor"] = [16, 0, 16]
+        palette[f"{colour}PaletteColorLookupTableData"] = table.astype("<u2").tobytes()
+    grey, rgb = smooth(2, 9, 13, 255), smooth(2, 24, 40, 255, 0, 3)
+    for label, syntax, encode in byte_codecs:
+        name = f"palette_{label}.dcm"
+        if cases.wants(name):
+            ds = dataset(index.shape, 8, 8, photometric="PALETTE COLOR", syntax=syntax, **palette)
+            write(name, ds, encapsulate([encode(frame) for frame in index]))
+            cases.expect(name, tables[:, index])
+        units = dict(photometric="MONOCHROME1", RescaleSlope=-2, RescaleIntercept=7)
+        compressed(f"mono1_{label}.dcm", grey, 8, 8, syntax, encode, grey * -2.0 + 7, **units)
+        if label in ("rle", "ls", "raw", "deflated"):
+            for photometric, layout in itertools.product(("RGB", "YBR_FULL"), (0, 1)):  # compressed frames have no planes but RLE's
+                values = rgb if photometric == "RGB" else ybr_to_rgb(rgb)
+                how = dict(near=0 if photometric == "RGB" else 1, photometric=photometric, PlanarConfiguration=layout)
+                compressed(f"{photometric}_{label}_{layout}.dcm", rgb, 8, 8, syntax, encode, values, **how)
+    deep, low = smooth(3, 5, 7, 65535, 0, 3), smooth(3, 5, 7, 30000, -30000)
+    compressed("raw_rgb_16.dcm", deep, 16, 16, RAWFRAMES, lambda a: a.astype("<u2").tobytes(), photometric="RGB")
+    compressed("raw_signed_16.dcm", low, 16, 16, RAWFRAMES, lambda a: a.astype("<i2").tobytes(), signed=True)
+    bits = rng.integers(0, 2, (3, 5, 7))
+    in_bytes = lambda a: np.packbits(a.astype("u1").ravel(), bitorder="little").tobytes()
+    compressed("raw_bits.dcm", bits, 1, 1, RAWFRAMES, in_bytes)
+    compressed("rle_bits.dcm", bits, 8, 1, RLE, lambda a: rle_encoded(a, 8))
+    large = smooth(2, 60, 60, 65535)
+    compressed("rle_cut.dcm", large, 16, 16, RLE, lambda a: rle_encoded(a, 16), cut=3)
+    compressed("ls_cut_none.dcm", large, 16, 16, LS, lambda a: ls(a.astype("u2"), 16), table="none", cut=3)
+    compressed("jxl_cut_none.dcm", large, 16, 16, JXL, lambda a: ic.jpegxl_encode(a.astype("u2"), lossless=True), table="none", cut=3)
+    two = np.concatenate([smooth(1, 9, 9, 255), smooth(1, 9, 9, 4095)])
+    kind = lambda a: a.astype("u1" if a.max() < 256 else "u2")
+    compressed("ls_two_precisions.dcm", two, 16, 12, LS, lambda a: ls(kind(a), 12))
+    encode = lambda a: ic.jpeg2k_encode(kind(a), level=0, codecformat="j2k", reversible=True, bitspersample=8 if a.max() < 256 else 12)
+    compressed("j2k_two_precisions.dcm", two, 16, 12, J2K, encode)
+    if cases.wants("empty_fragment.dcm"):
+        frame = ls(grey[0].astype("u1"), 8)
+        frame += b"\0" * (len(frame) % 2)
+        write("empty_fragment.dcm", dataset(grey[:1].shape, 8, 8, syntax=LS), item(b"") + item(frame) + item(b""))
+        cases.expect("empty_fragment.dcm", grey[:1][None])
+    if cases.wants("too_few.dcm"):
+        write("too_few.dcm", dataset((4, 5, 7), 8, 8), bytes(3 * 35), "OB")
+        cases.refuse("too_few.dcm", "truncated DICOM file: expected 140 bytes of pixel data, got 106")
+    for label in ("time_first", "space_first"):
+        if not cases.wants(f"enhanced_{label}.dcm"):
+            continue
+        array = smooth(6, 5, 6, 1000)
+        ds = dataset(array.shape, 16, 16, Modality="MR")
+        shared, measures, orientation, frames = Dataset(), Dataset(), Dataset(), []
+        measures.PixelSpacing, measures.SliceThickness, orientation.ImageOrientationPatient = [1, 2], 3, [1, 0, 0, 0, 1, 0]
+        shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = Sequence([measures]), Sequence([orientation])
+        for f in range(6):
+            time, place = (f % 2, f // 2) if label == "time_first" else (f // 3, f % 3)
+            frame, position, content = Dataset(), Dataset(), Dataset()
+            position.ImagePositionPatient, content.TemporalPositionIndex = [0, 0, 3.0 * place], time + 1
+            frame.PlanePositionSequence, frame.FrameContentSequence = Sequence([position]), Sequence([content])
+            frames.append(frame)
+        ds.SharedFunctionalGroupsSequence, ds.PerFrameFunctionalGroupsSequence = Sequence([shared]), Sequence(frames)
+        write(f"enhanced_{label}.dcm", ds, packed(array, 16))
+        order = [0, 2, 4, 1, 3, 5] if label == "time_first" else list(range(6))
+        cases.expect(f"enhanced_{label}.dcm", array[order][None], spacingMm=[3, 1, 2], orientation="LPS")
+
+
 uncompressed()
 colours()
 codecs()
 containers()
 geometry()
+further()
 cases.close()
 print(len(cases.cases), "cases")
