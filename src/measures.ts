@@ -218,7 +218,7 @@ export function fewShotFigure(
     caption:
       `Balanced accuracy of the nearest class mean (${report.label}, ${report.classes.length} classes) by gallery patients ` +
       `of each class; ${report.n.test} query rows of ${report.n.testPatients} patients` +
-      remarkOn(comparisons)
+      remarkOn(comparisons, 0)
         .map((remark) => `; ${remark}`)
         .join(""),
     xTitle: "Teaching patients of each class",

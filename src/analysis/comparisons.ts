@@ -128,14 +128,14 @@ const BASELINES: Readonly<Record<Rivals["baseline"], string>> = {
 /** A few hits are named with their p; where there are more, the cells' marks and the file of comparisons say which. */
 const NAMED = 8;
 
-/** One sentence for each family. */
-export function remarkOn(comparisons: readonly Comparison[]): string[] {
+/** One sentence for each family; up to `most` hits are named. */
+export function remarkOn(comparisons: readonly Comparison[], most: number = NAMED): string[] {
   const families = [...new Set(comparisons.map(({ baseline }) => baseline))];
   return families.map((baseline) => {
     const family = comparisons.filter((c) => c.baseline === baseline);
     const told = (verdict: Comparison["verdict"]) => family.filter((c) => c.verdict === verdict);
     const named = (hits: readonly Comparison[]) =>
-      hits.length === 0 || hits.length > NAMED
+      hits.length === 0 || hits.length > most
         ? ""
         : ` (${hits.map((c) => `${c.encoder} on ${c.column}, p ${formatP(c.adjusted)}`).join("; ")})`;
     const [above, below] = [told("above"), told("below")];
