@@ -33,11 +33,12 @@ export function quantile(sorted: ArrayLike<number>, q: number): number {
  * A statistic that a resample leaves undefined (NaN: none of its rows was drawn) skips that round.
  *
  * @param groups      [n]  the group of each row
- * @param statistics  from how often each row counts, [n], to the numbers in question; all ones gives the values
+ * @param statistics  from how often each row counts, [n], to the numbers in question; all ones gives the values. It may return the
+ *                    same array each time
  */
 export function bootstrap(
   groups: readonly string[],
-  statistics: (weights: Int32Array) => readonly number[],
+  statistics: (weights: Int32Array) => ArrayLike<number>,
   { random, rounds = 1000, level = 0.95 }: BootstrapOptions,
 ): Interval[] {
   if (groups.length === 0) throw new InputError("bootstrap: expected at least one row, got none");
@@ -48,20 +49,22 @@ export function bootstrap(
   const numbers = new Map(names.map((name, i) => [name, i]));
   const groupOf = Int32Array.from(groups, (group) => numbers.get(group)!);
 
-  const values = statistics(new Int32Array(groups.length).fill(1));
-  const samples = values.map(() => [] as number[]);
+  const values = Array.from(statistics(new Int32Array(groups.length).fill(1)));
+  const samples = values.map(() => new Float64Array(rounds));
+  const counts = new Int32Array(values.length);
   const drawn = new Int32Array(names.length);
   const weights = new Int32Array(groups.length);
   for (let round = 0; round < rounds; round++) {
     drawn.fill(0);
     for (let i = 0; i < names.length; i++) drawn[random.int(names.length)]++;
     for (let i = 0; i < weights.length; i++) weights[i] = drawn[groupOf[i]];
-    statistics(weights).forEach((value, i) => {
-      if (!Number.isNaN(value)) samples[i].push(value);
-    });
+    const resampled = statistics(weights);
+    for (let i = 0; i < counts.length; i++) {
+      if (!Number.isNaN(resampled[i])) samples[i][counts[i]++] = resampled[i];
+    }
   }
   return values.map((value, i) => {
-    const sorted = Float64Array.from(samples[i]).sort();
+    const sorted = samples[i].subarray(0, counts[i]).sort();
     return { value, low: quantile(sorted, (1 - level) / 2), high: quantile(sorted, (1 + level) / 2) };
   });
 }

@@ -340,38 +340,47 @@ function intervalsByClass(
 ): Interval[] {
   const width = judged[0].values.length;
   const numbers = new Map(names.map((name, i) => [name, i]));
-  const classesOf = judged.map(({ labels }) => labels.map((label) => numbers.get(label)!));
+  const classesOf = judged.map(({ labels }) => Int32Array.from(labels, (label) => numbers.get(label)!));
   const single = classesOf.every(({ length }) => length === 1); // then the classes' sums are all there is to sum
   const values = Float64Array.from(judged.flatMap((query) => query.values)); // [queries, width]
 
-  const statistics = (weights: Int32Array): readonly number[] => {
-    const sums = new Float64Array(names.length * width);
-    const counts = new Float64Array(names.length);
-    const whole = new Float64Array(width);
-    let total = 0;
+  // Asked a thousand times a row of a table: one set of arrays serves them all.
+  const [sums, counts] = [new Float64Array(names.length * width), new Float64Array(names.length)];
+  const found = new Float64Array((names.length + 2) * width); // all, macro, each class
+  const [all, macro] = [found.subarray(0, width), found.subarray(width, 2 * width)];
+  const statistics = (weights: Int32Array): Float64Array => {
+    for (const array of [sums, counts, all, macro]) array.fill(0);
+    let [total, present] = [0, 0];
     for (let i = 0; i < classesOf.length; i++) {
       const weight = weights[i];
       if (weight === 0) continue;
       if (!single) {
         total += weight;
-        for (let m = 0; m < width; m++) whole[m] += weight * values[i * width + m];
+        for (let m = 0; m < width; m++) all[m] += weight * values[i * width + m];
       }
-      for (const c of classesOf[i]) {
+      for (let at = 0; at < classesOf[i].length; at++) {
+        const c = classesOf[i][at];
         counts[c] += weight;
         for (let m = 0; m < width; m++) sums[c * width + m] += weight * values[i * width + m];
       }
     }
-    const present = names.map((_, c) => c).filter((c) => counts[c] > 0);
-    if (single) {
-      total = counts.reduce((sum, count) => sum + count, 0);
-      for (const c of present) for (let m = 0; m < width; m++) whole[m] += sums[c * width + m];
+    for (let c = 0; c < counts.length; c++) {
+      if (single) total += counts[c];
+      if (counts[c] > 0) present++;
+      for (let m = 0; m < width; m++) {
+        const sum = sums[c * width + m];
+        const mean = sum / counts[c]; // NaN: class not drawn
+        found[(c + 2) * width + m] = mean;
+        if (counts[c] === 0) continue;
+        macro[m] += mean;
+        if (single) all[m] += sum;
+      }
     }
-    const all = Array.from(whole, (sum) => sum / total);
-    const macro = all.map(
-      (_, m) => present.reduce((sum, c) => sum + sums[c * width + m] / counts[c], 0) / present.length,
-    );
-    const each = names.flatMap((_, c) => all.map((_, m) => sums[c * width + m] / counts[c])); // NaN: class not drawn
-    return [...all, ...macro, ...each];
+    for (let m = 0; m < width; m++) {
+      all[m] /= total;
+      macro[m] /= present;
+    }
+    return found;
   };
   return bootstrap(groups, statistics, options);
 }
