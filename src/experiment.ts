@@ -171,9 +171,9 @@ function requireMemory(name: string, records: readonly DataRecord[], entry: Entr
   const bytes = records.reduce((sum, { kind }) => sum + 12 * sizeOf(size[kind]), 0);
   if (bytes <= limit) return;
   const gb = (n: number): string => (n / 1e9).toPrecision(3);
-  const asFiles = entry.kind === "public" && entry.set.records !== undefined;
+  const asFiles = entry.kind === "folder" || (entry.kind === "public" && entry.set.records !== undefined);
   const goOn = asFiles
-    ? `m3ret manifest ${name} --out ${name}.jsonl lists its files, m3ret pretrain --data ${name} --manifest ${name}.jsonl reads them ` +
+    ? `m3ret manifest ${name} --out files.jsonl lists its files, m3ret pretrain --data ${name} --manifest files.jsonl reads them ` +
       `on the way, m3ret embed --data ${name} a part at a time; or --size D,H,W makes samples smaller`
     : "--size D,H,W makes them smaller";
   throw new InputError(

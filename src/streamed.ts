@@ -1,12 +1,12 @@
 /** Pretraining from files that are read on the way: a recipe and its manifests, or one public set. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { entryOf, loadCatalog, type Catalog, type Preprocessing } from "./datasets/catalog.js";
+import { loadCatalog, type Catalog, type Preprocessing } from "./datasets/catalog.js";
 import type { SkippedFile } from "./datasets/dataset.js";
 import { openManifest, writeManifest, type Manifest, type ManifestRow } from "./datasets/manifest.js";
 import { manifestRows, SPLIT_SEED, writeQuarantine } from "./datasets/manifestRows.js";
 import type { Shares } from "./datasets/mixture.js";
-import { openDataset } from "./datasets/open.js";
+import { entryFor, openDataset } from "./datasets/open.js";
 import { publicFolderOf } from "./datasets/publicDataset.js";
 import { publicFolder } from "./datasets/publicSets.js";
 import { loadRecipe } from "./datasets/recipe.js";
@@ -41,20 +41,27 @@ export interface StreamSourceOptions extends DataOptions {
   readonly manifests?: readonly string[];
 }
 
-/** Whether a run on it reads files on the way: a recipe, or a public set of the catalogue. */
-export function isStreamed(data: string, catalog: Catalog): boolean {
+const isRecipe = (data: string): boolean => /\.ya?ml$/i.test(data);
+
+/**
+ * Whether a run on it reads files on the way: a recipe, a public set of the catalogue, or a folder whose files are listed in
+ * manifests; without those a folder is read whole.
+ */
+export function isStreamed(data: string, catalog: Catalog, manifests: readonly string[] = []): boolean {
+  if (isRecipe(data)) return true;
   // A MedMNIST set has no rules for files: it is one file.
-  return /\.ya?ml$/i.test(data) || (Object.hasOwn(catalog.public, data) && catalog.public[data].records !== undefined);
+  if (Object.hasOwn(catalog.public, data)) return catalog.public[data].records !== undefined;
+  return manifests.length > 0 && entryFor(catalog, data).kind === "folder";
 }
 
 /**
- * Opens a recipe (a name that ends in .yaml) or a public set by its name. Close its manifest in the end.
+ * Opens a recipe (a name that ends in .yaml), a public set by its name, or a folder. Close its manifest in the end.
  *
  * @throws InputError of one line where a manifest's set is not in the catalogue, or nothing of a recipe is here
  */
 export async function openStream(data: string, options: StreamSourceOptions = {}): Promise<StreamSource> {
   const catalog = loadCatalog(options.catalogFile);
-  const recipe = Object.hasOwn(catalog.public, data) ? null : loadRecipe(data, catalog);
+  const recipe = isRecipe(data) ? loadRecipe(data, catalog) : null;
   const wanted = recipe?.sets ?? [data];
   const given = options.manifests;
   const here = given ? wanted : wanted.filter((set) => catalog.public[set] && existsSync(publicFolder(set)));
@@ -71,7 +78,8 @@ export async function openStream(data: string, options: StreamSourceOptions = {}
   try {
     const preprocessing = Object.fromEntries(
       manifest.sets.map((set) => {
-        const entry = catalog.public[set] ?? catalog.datasets[set];
+        const entry =
+          catalog.public[set] ?? catalog.datasets[set] ?? (set === data ? entryFor(catalog, set) : undefined);
         if (entry === undefined) {
           throw new InputError(`${files.join(", ")}: nothing says how to prepare ${set}: it is not in ${catalog.file}`);
         }
@@ -98,7 +106,7 @@ export interface ListedFiles {
 }
 
 /**
- * Lists the files of a public set, or of an entry of kind `folder`, by its rules; nothing is decoded.
+ * Lists the files of a public set, of an entry of kind `folder`, or of a folder with a `labels.csv`; nothing is decoded.
  *
  * @param folder instead of the one where the set is looked for
  * @throws InputError of one line where the name or its folder is not there, or its samples are no files
@@ -108,7 +116,7 @@ export async function listFiles(
   catalog: Catalog,
   { folder, cacheDir = defaultCacheDir(), seed, onProgress }: DataOptions & { readonly folder?: string } = {},
 ): Promise<ListedFiles> {
-  const entry = entryOf(catalog, name);
+  const entry = entryFor(catalog, name);
   const { preprocessing } = entry;
   const left: SkippedFile[] = [];
   if (entry.kind === "public") {
@@ -117,7 +125,7 @@ export async function listFiles(
     return { rows, root, preprocessing, left };
   }
   if (entry.kind !== "folder") {
-    throw new InputError(`${name}: expected a public set or an entry of kind folder, got one of kind ${entry.kind}`);
+    throw new InputError(`${name}: expected a public set or a folder, got one of kind ${entry.kind}`);
   }
   const { root, records, skipped } = await openDataset(name, { catalog, cacheDir, seed, root: folder, onProgress });
   const rows = records.map(({ id, modality, kind, split, group, labels }) => {

@@ -135,7 +135,7 @@ test("a set larger than the memory it may take is refused before a file is read,
   const needed = 3 * 4 * 256 * (train.length + gallery.length + query.length);
   expect((await loadData("busi", { ...options, memory: needed })).train).toHaveLength(train.length);
   await expect(loadData("busi", { ...options, memory: needed - 1 })).rejects.toThrow(
-    /^busi: its \d+ samples need [\d.e-]+ GB of memory, and [\d.e-]+ GB may be used for them; m3ret manifest busi .* m3ret pretrain --data busi --manifest busi.jsonl .*$/,
+    /^busi: its \d+ samples need [\d.e-]+ GB of memory, and [\d.e-]+ GB may be used for them; m3ret manifest busi .* m3ret pretrain --data busi --manifest files.jsonl .*$/,
   );
 });
 

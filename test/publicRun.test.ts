@@ -1,6 +1,7 @@
 /** From public sets on a disk to an encoder that is judged on them, by the command line as a user has it. */
 import { existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { m3ret, m3retJson, packageRoot, start, until, workFolder } from "./cliFixture.js";
 import { readRunRecord } from "../src/runRecord.js";
@@ -158,6 +159,39 @@ describe("the recipe m3ret-like on sets as their publishers lay them out", () =>
     const args = ["pretrain", "--method", "simdino", "--preset", "smoke", "--data", "busi", "--size", "8,32,32"];
     const said = await m3retJson<{ samples: number; data: string }>([...args, "--steps", "2", "--out", out], where);
     expect(said).toMatchObject({ samples: 18, data: "busi" });
+  }, 180_000);
+
+  test("a folder of one's own is read on the way where its files are listed, and the encoder judged a part at a time", async () => {
+    const own = join(work.path, "own");
+    mkdirSync(own);
+    const rows = Array.from({ length: 24 }, (_, n) => `${n}.png,xray,${n % 2 ? "odd" : "even"},p${n >> 1}`);
+    const files = Object.keys(Array.from({ length: 24 })).map(async (n) => {
+      const grey = { width: 32, height: 32, channels: 3, background: { r: 10 * +n, g: 10 * +n, b: 10 * +n } } as const;
+      writeFileSync(join(own, `${n}.png`), await sharp({ create: grey }).png().toBuffer());
+    });
+    await Promise.all(files);
+    writeFileSync(join(own, "labels.csv"), ["path,modality,class,group", ...rows].join("\n") + "\n");
+    const [list, out] = [join(work.path, "own.jsonl"), join(work.path, "own-run")];
+    expect(await m3retJson(["manifest", own, "--out", list], where)).toMatchObject({ rows: 24, quarantined: 0 });
+    const args = ["pretrain", "--method", "mae", "--preset", "smoke", "--data", own, "--size", "8,32,32"];
+    const said = await m3retJson<{ samples: number; leftOut: { judged: number } }>(
+      [...args, "--manifest", list, "--steps", "2", "--out", out],
+      where,
+    );
+    expect(said.samples + said.leftOut.judged).toBe(24);
+    expect(readRunRecord(out)).toMatchObject({ steps: 2, data: { counts: { xray: { train: said.samples } } } });
+    const vectors = [
+      "embed",
+      "--encoder",
+      out,
+      "--preset",
+      "smoke",
+      "--data",
+      own,
+      "--out",
+      join(work.path, "own.npz"),
+    ];
+    expect(await m3retJson(vectors, where)).toMatchObject({ n: said.leftOut.judged });
   }, 180_000);
 
   test("the whole story runs on a set by its name", async () => {

@@ -21,7 +21,7 @@ import {
 export function addManifest(m3ret: Command): void {
   m3ret
     .command("manifest")
-    .argument("<NAME>", "a public set, or a folder, of datasets.yaml")
+    .argument("<NAME>", "a public set or a folder of datasets.yaml, or the path of a folder with a labels.csv")
     .description("list the files of a set as a manifest (JSON lines), and report those that cannot be used")
     .requiredOption("--out <FILE>", "the manifest; the report is FILE.quarantine.jsonl")
     .option("--check", "decode every file; those that cannot be read go to the report. It can be stopped, and goes on")

@@ -87,7 +87,7 @@ export function addModelCommands(m3ret: Command): void {
     )
     .option(
       "--manifest <FILE...>",
-      "the files of a recipe's sets, as m3ret manifest lists them (default: list them now)",
+      "the files of a recipe's sets or of a folder, as m3ret manifest lists them (default: list them now; a folder is read whole)",
     )
     .option("--keep-prepared", "keep decoded and prepared samples of a recipe or public set in the cache")
     .requiredOption(
@@ -134,11 +134,13 @@ async function runPretrain(options: PretrainOptions): Promise<void> {
   const size = sizesOf(options.size);
   const { catalog: catalogFile, cache: cacheDir, manifest: manifests } = options;
   const preset = presetOf(options.preset);
-  const streamed = isStreamed(dataName, loadCatalog(catalogFile));
+  const streamed = isStreamed(dataName, loadCatalog(catalogFile), manifests);
   for (const flag of ["manifest", "keepPrepared"] as const) {
     const name = flag === "manifest" ? "--manifest" : "--keep-prepared";
     if (options[flag] && !streamed) {
-      throw new InputError(`${name}: expected only with --data RECIPE.yaml or a public set, got --data ${dataName}`);
+      throw new InputError(
+        `${name}: expected only with --data RECIPE.yaml, a public set or a folder whose --manifest is given, got --data ${dataName}`,
+      );
     }
   }
   if (ceiling && streamed)

@@ -37,10 +37,7 @@ export type OpenDataset = Dataset & { readonly entry: Entry };
  * Throws an `InputError` where the name is unknown, or where the folder of an entry is absent, saying how to set it.
  */
 export async function openDataset(name: string, options: OpenOptions): Promise<OpenDataset> {
-  const { catalog } = options;
-  const listed = Object.hasOwn(catalog.datasets, name);
-  const entry =
-    !listed && existsSync(join(name, "labels.csv")) ? unlistedFolder(resolve(name)) : entryOf(catalog, name);
+  const entry = entryFor(options.catalog, name);
   const dataset = await opened(name, entry, options);
   return {
     name: dataset.name,
@@ -50,6 +47,12 @@ export async function openDataset(name: string, options: OpenOptions): Promise<O
     entry,
     read: (record, options) => dataset.read(record, options),
   };
+}
+
+/** The entry of that name, or one with the format's defaults for the path of a folder with a `labels.csv`. Throws as `entryOf`. */
+export function entryFor(catalog: Catalog, name: string): Entry {
+  const listed = Object.hasOwn(catalog.datasets, name);
+  return !listed && existsSync(join(name, "labels.csv")) ? unlistedFolder(resolve(name)) : entryOf(catalog, name);
 }
 
 async function opened(name: string, entry: Entry, options: OpenOptions): Promise<Dataset> {
