@@ -4,6 +4,7 @@
  */
 import { array, mapValues, under, withPrefix } from "./arrays.js";
 import type { Array32, BatchArray, NamedArrays, NamedTensors } from "./arrays.js";
+import { fitToCpu } from "./cpuGraph.js";
 import type { OnnxGraph } from "./onnx.js";
 import { lowerToOnnx } from "./onnxLower.js";
 import { NEXT_PACK, packState, planPacks, type Pack } from "./pack.js";
@@ -64,9 +65,10 @@ async function compile(
 ): Promise<Compiled> {
   const began = performance.now();
   const traced = trace(f, inputs);
-  const onWebgpu = options.provider === "webgpu";
-  const finished = finish(lowerToOnnx(traced));
-  const graph = onWebgpu ? fitToWebgpu(finished) : finished;
+  const { provider = "cpu" } = options;
+  const onWebgpu = provider === "webgpu";
+  const fit = onWebgpu ? fitToWebgpu : provider === "cpu" ? fitToCpu : (same: OnnxGraph) => same;
+  const graph = fit(finish(lowerToOnnx(traced)));
   const lowered = performance.now();
   const onDevice = Object.keys(graph.outputs).filter((name) => onWebgpu && name.startsWith(NEXT_PACK));
   // ONNX Runtime takes no graph that computes nothing, as that of a step that hands its state on.

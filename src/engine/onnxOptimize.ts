@@ -7,7 +7,7 @@ export function producersOf(nodes: readonly OnnxNode[]): Map<string, OnnxNode> {
 }
 
 /** How many inputs of nodes each name is. */
-function usesOf(nodes: readonly OnnxNode[]): Map<string, number> {
+export function usesOf(nodes: readonly OnnxNode[]): Map<string, number> {
   const uses = new Map<string, number>();
   for (const name of nodes.flatMap(({ inputs }) => inputs)) uses.set(name, (uses.get(name) ?? 0) + 1);
   return uses;
@@ -83,7 +83,8 @@ function scaling(graph: OnnxGraph, { op, inputs }: OnnxNode): { by: number; of: 
   return undefined;
 }
 
-const float = (value: OnnxAttribute | undefined, otherwise: number): number =>
+/** A float attribute, or what it is where it is left out. */
+export const float = (value: OnnxAttribute | undefined, otherwise: number): number =>
   typeof value === "object" && "float" in value ? value.float : otherwise;
 
 /**

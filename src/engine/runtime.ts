@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import { InputError } from "../types.js";
 import type { BatchArray } from "./arrays.js";
+import { LEFT_OUT } from "./cpuGraph.js";
 import { serialiseOnnx, type OnnxGraph } from "./onnx.js";
 import { EngineUnavailable } from "./unavailable.js";
 
@@ -109,7 +110,10 @@ export function sessionOptions({
     intraOpNumThreads: threads,
     graphOptimizationLevel: "all",
     logSeverityLevel: 3,
-    extra: { session: { intra_op: SPINNING } },
+    extra: {
+      session: { intra_op: SPINNING },
+      ...(provider === "cpu" ? { optimization: { disable_specified_optimizers: LEFT_OUT } } : {}),
+    },
     ...(provider === "dml" ? { enableMemPattern: false, executionMode: "sequential" } : {}), // as DirectML demands
     ...(profile ? { enableProfiling: true, profileFilePrefix: profile } : {}),
     // Outputs that are not named come back: to ask for all of them on the GPU and read one there ends the process.
