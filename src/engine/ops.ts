@@ -159,14 +159,13 @@ function attend(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, b: number, heads: numb
   const qs = tf.mul(splitHeads(q, b, heads), scale); // [b·h, tq, e]
   const [kh, vh] = [k, v].map((x) => splitHeads(x, b, heads)); // [b·h, t, e]
   const s = tf.softmax(tf.matMul(qs, transposeLast(kh))); // [b·h, tq, t]
-  const o = tf.matMul(s, vh); // [b·h, tq, e]
   return {
-    saved: [qs, kh, vh, s, o],
-    value: joinHeads(o, b, heads),
-    gradient: (dy: tf.Tensor, [qs, kh, vh, s, o]: tf.Tensor[]): tf.Tensor[] => {
+    saved: [qs, kh, vh, s],
+    value: joinHeads(tf.matMul(s, vh), b, heads),
+    gradient: (dy: tf.Tensor, [qs, kh, vh, s]: tf.Tensor[]): tf.Tensor[] => {
       const dO = splitHeads(dy, b, heads);
       const dS = tf.matMul(dO, transposeLast(vh));
-      const dA = tf.mul(s, tf.sub(dS, tf.sum(tf.mul(dO, o), -1, true)));
+      const dA = tf.mul(s, tf.sub(dS, tf.sum(tf.mul(dS, s), -1, true)));
       const dq = tf.mul(tf.matMul(dA, kh), scale);
       const [dk, dv] = [tf.matMul(transposeLast(dA), qs), tf.matMul(transposeLast(s), dO)];
       return [dq, dk, dv].map((x) => joinHeads(x, b, heads));
@@ -178,9 +177,7 @@ function attend(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, b: number, heads: numb
  * Multi-head self-attention between the projections (Vaswani et al. 2017, arXiv 1706.03762, eq. 1).
  *
  *     S = softmax(Q Kᵀ / √e)      O = S V           e = d / heads
- *     dV = Sᵀ dO    dA = S ∘ (dO Vᵀ − rowsum(dO ∘ O))    dQ = dA K / √e    dK = dAᵀ Q / √e
- *
- * rowsum(dO ∘ O) is rowsum(dO Vᵀ ∘ S) over e numbers instead of t (Dao et al. 2022, arXiv 2205.14135, appendix B.2).
+ *     dV = Sᵀ dO    dA = S ∘ (dO Vᵀ − rowsum(dO Vᵀ ∘ S))    dQ = dA K / √e    dK = dAᵀ Q / √e
  *
  * @param qkv   [b·t, 3d]  queries, keys and values side by side
  * @returns     [b·t, d]
