@@ -82,7 +82,7 @@ export const EXPERIMENTS = {
     // At the same number of pictures shown, smaller batches and a heavier coding rate align the modalities (X-ray → CT 0.30
     // in batches of 64, 0.35 of 32, 0.37 of 16; 0.58 of 16 scaled for 128 instead of 256; patients of another seed).
     simdino: {
-      steps: 3600,
+      steps: 4500,
       batchSize: 16,
       learningRate: 1e-3,
       localViews: 0,
