@@ -8,6 +8,7 @@ import { sideBySide } from "./engine/arrays.js";
 import {
   defaultCacheDir,
   evaluationSamples,
+  factsOf,
   plainAndWhitened,
   splitsOf,
   type DataOptions,
@@ -57,7 +58,12 @@ function embedAll(
 
 /** Histograms of oriented gradients (`hogVector`), plain and whitened. */
 function embedHog(data: ExperimentData): NamedEmbeddings[] {
-  const meta = { encoder: "HOG, 8 pixels a cell", pooling: "mean over slices or frames", data: data.name };
+  const meta = {
+    encoder: "HOG, 8 pixels a cell",
+    pooling: "mean over slices or frames",
+    data: data.name,
+    ...factsOf(data.entry),
+  };
   const of = (sample: Sample) => hogVector(sample);
   const set = embedAll(evaluationSamples(data), splitsOf(data), of, meta);
   const about = { name: "HOG", role: "classical", pooling: "none", set } as const;
@@ -66,7 +72,12 @@ function embedHog(data: ExperimentData): NamedEmbeddings[] {
 
 /** Histograms of intensities (`histogramVector`): what exposure and background alone tell. */
 function embedHistograms(data: ExperimentData): NamedEmbeddings {
-  const meta = { encoder: "histogram of intensities", pooling: "all slices or frames together", data: data.name };
+  const meta = {
+    encoder: "histogram of intensities",
+    pooling: "all slices or frames together",
+    data: data.name,
+    ...factsOf(data.entry),
+  };
   const of = (sample: Sample) => histogramVector(sample);
   const set = embedAll(evaluationSamples(data), splitsOf(data), of, meta);
   const about = { name: "intensity histogram", role: "classical", pooling: "none", variant: "plain", set } as const;
@@ -121,7 +132,12 @@ async function embedNatural(
     const vectors = sideBySide(parts);
     const d = vectors.length / all.length;
     const { name, home, licence } = NATURAL;
-    const meta = { encoder: name, pooling: `mean over places and ${NATURAL_SLICES} slices or frames`, data: data.name };
+    const meta = {
+      encoder: name,
+      pooling: `mean over places and ${NATURAL_SLICES} slices or frames`,
+      data: data.name,
+      ...factsOf(data.entry),
+    };
     const notes = { ...meta, home, licence };
     const set = embeddingSet(vectors.slice(0, evaluated.length * d), evaluated, splitsOf(data), notes);
     const about = { name, role: "pretrained", pooling: "none", set } as const;

@@ -5,9 +5,10 @@
 import { existsSync } from "node:fs";
 import { totalmem } from "node:os";
 import { join } from "node:path";
-import { loadCatalog, type Entry, type Preprocessing } from "./datasets/catalog.js";
+import { labelSetsOf, loadCatalog, type Entry, type Preprocessing } from "./datasets/catalog.js";
 import type { DataRecord, SkippedFile } from "./datasets/dataset.js";
 import { openDataset, type OpenDataset, type OpenOptions } from "./datasets/open.js";
+import { testSplits } from "./datasets/publicSplit.js";
 import { withSliceAxis, type SliceAxis } from "./datasets/sliceAxis.js";
 import { embeddingSet, loadEmbeddings, pixelEmbeddings, saveEmbeddings, type EmbeddingSet } from "./embeddings.js";
 import { embedVectors } from "./encoder/embed.js";
@@ -294,11 +295,23 @@ export function plainAndWhitened(
   return [plain, { ...named, ...whitened, variant: "whitened" }];
 }
 
+/**
+ * What vectors must know of their data set to be judged right, wherever they travel: said where it is not what everyone would take
+ * it for.
+ */
+export function factsOf(entry: Entry): Record<string, string> {
+  const [test, sets] = [testSplits(entry), labelSetsOf(entry)];
+  return {
+    ...(test.length > 1 ? { testSplits: test.join() } : {}),
+    ...(sets.length > 0 ? { labelSets: sets.join() } : {}),
+  };
+}
+
 /** Raw pixels of the evaluation samples, plain and whitened. */
 export function embedPixels(data: ExperimentData): NamedEmbeddings[] {
   const set = pixelEmbeddings(evaluationSamples(data), 32, splitsOf(data));
   const named = { name: "raw pixels", role: "pixels", pooling: "none" } as const;
-  const meta = { ...set.meta, data: data.name };
+  const meta = { ...set.meta, data: data.name, ...factsOf(data.entry) };
   return plainAndWhitened({ ...named, set: { ...set, meta } }, pixelEmbeddings(data.train, 32, "train"));
 }
 
@@ -327,7 +340,7 @@ export async function embedEvaluation(
   const vectors = await embedVectors(encoder, [...samples, ...trainSamples], { engine, onProgress: labelled });
   const d = encoder.config.width;
   return (["cls", "mean"] as const).flatMap((pooling) => {
-    const meta = { encoder: title, pooling, data: data.name, ...marks };
+    const meta = { encoder: title, pooling, data: data.name, ...factsOf(data.entry), ...marks };
     const [evaluated, trained] = [0, samples.length].map((from) => vectors[pooling].subarray(from * d));
     const set = embeddingSet(evaluated.subarray(0, samples.length * d), samples, splitsOf(data), meta);
     const train = embeddingSet(trained, trainSamples, "train", meta);

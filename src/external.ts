@@ -2,9 +2,8 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { encoderFile, labelSetsOf, loadCatalog, type Catalog, type Entry } from "./datasets/catalog.js";
+import { encoderFile, loadCatalog, type Catalog } from "./datasets/catalog.js";
 import { openDataset } from "./datasets/open.js";
-import { testSplits } from "./datasets/publicSplit.js";
 import { embeddingSet, type EmbeddingSet, type RowNotes } from "./embeddings.js";
 import { openOnnxEncoder, type OnnxEncoder, type OpenOnnxOptions } from "./encoder/embedOnnx.js";
 import { encoderGraph } from "./encoder/exportGraph.js";
@@ -13,7 +12,7 @@ import { serialiseOnnx } from "./engine/onnx.js";
 import { packageVersion, writeAtomic } from "./files.js";
 import { preprocessingFor, type OnnxPlan } from "./encoder/onnxEncoder.js";
 import { sideBySide } from "./engine/arrays.js";
-import { defaultCacheDir, isJudged, type DataOptions } from "./experiment.js";
+import { defaultCacheDir, factsOf, isJudged, type DataOptions } from "./experiment.js";
 import { prepareOne } from "./transforms/prepare.js";
 import { InputError, type Sample, type Split } from "./types.js";
 
@@ -132,15 +131,6 @@ export async function embedWithOnnx(
   } finally {
     await model.dispose();
   }
-}
-
-/** What a file of vectors must know of its data set to be judged right: said where it is not what everyone would take it for. */
-export function factsOf(entry: Entry): Record<string, string> {
-  const [test, sets] = [testSplits(entry), labelSetsOf(entry)];
-  return {
-    ...(test.length > 1 ? { testSplits: test.join() } : {}),
-    ...(sets.length > 0 ? { labelSets: sets.join() } : {}),
-  };
 }
 
 function notesOf(

@@ -6,7 +6,7 @@ import type { Trap } from "./datasets/catalog.js";
 import { centrePerModality, stackSets, type EmbeddingSet } from "./embeddings.js";
 import type { NamedEmbeddings } from "./experiment.js";
 import { Random } from "./random.js";
-import { labelsIn } from "./retrieval/labelSets.js";
+import { labelSetsIn, labelsIn } from "./retrieval/labelSets.js";
 import { evaluateQueries, labelColumn, type QueryOutcomes, type RetrievalReport } from "./retrieval/protocol.js";
 import { evaluationOf, protocolId, protocolOf, type Protocol, type ProtocolName } from "./retrieval/protocols.js";
 import { galleryOf, queriesOf, type Direction, type Scope } from "./retrieval/sides.js";
@@ -49,7 +49,7 @@ export interface JudgeOptions {
   readonly traps?: readonly Trap[];
   /** The splits that hold the test patients (`testSplits`): all of them ask where the gallery is from train. Default: `query`. */
   readonly testSplits?: readonly Split[];
-  /** Columns that hold label sets (`labelSetsOf`): a hit is then one shared label, and nDCG@K stands beside the rest. */
+  /** Columns that hold label sets: a hit is then one shared label, and nDCG@K stands beside the rest. Default: as the vectors say. */
   readonly labelSets?: readonly string[];
 }
 
@@ -145,7 +145,7 @@ export function judge(all: readonly NamedEmbeddings[], options: JudgeOptions): J
   const uncentred = judged.filter(({ variant }) => variant !== "centred");
   const unasked: Unasked[] = [];
   const protocols: Record<string, Protocol> = {};
-  const { testSplits, labelSets } = options;
+  const { testSplits, labelSets = labelSetsIn(all[0].set) } = options;
   const rules = (name: ProtocolName, by: string) => protocolOf(name, { label: by, ks, rounds, testSplits, labelSets });
 
   const ask = <From extends Scope, To extends Scope>(asked: Asked<From, To>): Answer<ResultRow<From, To>> => {

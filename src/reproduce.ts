@@ -9,7 +9,6 @@ import { saveComparisons, saveTables } from "./analysis/tableFiles.js";
 import { saveGallery } from "./analysis/gallery.js";
 import { COLUMN_WIDTHS, savePrint, type Column } from "./analysis/printFigure.js";
 import { claimsOf, type Claim } from "./claims.js";
-import { labelSetsOf } from "./datasets/catalog.js";
 import { publicRoot } from "./datasets/publicSets.js";
 import { testSplits } from "./datasets/publicSplit.js";
 import { fileStem } from "./experiment.js";
@@ -124,7 +123,6 @@ export async function reproduce(options: ReproduceOptions): Promise<Reproduction
     rounds: preset.bootstrapRounds,
     traps: run.data.entry.traps,
     testSplits: testSplits(run.data.entry),
-    labelSets: labelSetsOf(run.data.entry),
   });
   const measured = measureRun(run, labels, preset.bootstrapRounds, onProgress);
   const tableFiles = [

@@ -1,8 +1,11 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { galleryRows } from "../src/analysis/gallery.js";
+import { embeddingSet } from "../src/embeddings.js";
 import { Random } from "../src/random.js";
 import { chanceNdcgAtK, jaccard, labelsIn, ndcgAtK } from "../src/retrieval/labelSets.js";
 import { evaluateQueries, evaluateRetrieval, outcome } from "../src/retrieval/protocol.js";
+import type { Split } from "../src/types.js";
 import { setOf } from "./sets.js";
 
 interface Side {
@@ -82,6 +85,21 @@ test("one label a picture gives what the plain rule gives, with nDCG for company
   // The same words taken for one label each find less: only the very same combination is a hit.
   const sets = evaluateRetrieval(queries, gallery, options);
   expect(plain.precisionAtK["10"].value).toBeLessThan(sets.precisionAtK["10"].value);
+});
+
+test("vectors that say which columns hold label sets are judged so without being told, in tables and pictures", () => {
+  const noted = { ...queries, meta: { labelSets: "finding,region" } };
+  const told = evaluateRetrieval(queries, gallery, options);
+  const { ks: same, bootstrap: chance } = options;
+  expect(evaluateRetrieval(noted, gallery, { label: "region", ks: same, bootstrap: chance })).toEqual(told);
+  expect(evaluateRetrieval(queries, gallery, { label: "region", ks: same, bootstrap: chance }).ndcgAtK).toBeUndefined();
+  const at = (label: string, split: Split) => ({ label, split, id: `${label} ${split}` });
+  const rows = [at("Mass|Nodule", "query"), at("Nodule", "gallery"), at("Mass", "gallery"), at("none", "gallery")];
+  const notes = rows.map(({ id, label }) => ({ id, group: id, modality: "ct" as const, labels: { finding: label } }));
+  const splits = rows.map(({ split }) => split);
+  const set = embeddingSet(Float32Array.of(1, 0, 1, 0.1, 1, 0.2, 1, 0.3), notes, splits, { labelSets: "finding" });
+  const [row] = galleryRows(set, { label: "finding", rule: "first" });
+  expect(row.matches.map(({ hit }) => hit)).toEqual([true, true, false]);
 });
 
 test("a query counts in the class of each of its labels, and one without labels asks nothing", () => {

@@ -17,7 +17,7 @@ import {
   untrainedEncoder,
 } from "../experiment.js";
 import { defaultCacheDir, sizesOf, type DataOptions } from "../experiment.js";
-import { embedWithOnnx, factsOf, namesOnnx } from "../external.js";
+import { embedWithOnnx, namesOnnx } from "../external.js";
 import { METHODS, presetOf, type Preset } from "../presets.js";
 import { buildIndex, saveIndex } from "../retrieval/hnsw.js";
 import { isStreamed, openStream, pretrainStream } from "../streamed.js";
@@ -283,13 +283,11 @@ async function embedOurs(options: EmbedOptions, preset: Preset): Promise<Embeddi
   const engine = from === "pixels" ? undefined : await chooseEngine(options.engine); // before the data, which may take minutes
   const sets: EmbeddingSet[] = [];
   const skipped: SkippedFile[] = [];
-  let facts: Record<string, string> = {};
   await withProgress(async (onProgress) => {
     const name = options.data ?? preset.data;
     const { train } = options;
     for await (const part of evaluationParts(name, { catalogFile, cacheDir, seed, size, train, onProgress })) {
       skipped.push(...part.skipped);
-      facts = factsOf(part.entry);
       const all =
         from === "pixels"
           ? embedPixels(part)
@@ -300,8 +298,7 @@ async function embedOurs(options: EmbedOptions, preset: Preset): Promise<Embeddi
   });
   if (skipped.length > 0)
     process.stderr.write(`${skipped.length} files were passed over; the first: ${skipped[0].reason}\n`);
-  const stacked = stackSets(sets);
-  return { ...stacked, meta: { ...stacked.meta, ...facts } };
+  return stackSets(sets);
 }
 
 /** Vectors of an encoder in an ONNX file. */

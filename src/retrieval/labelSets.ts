@@ -1,10 +1,16 @@
 /** Pictures that show several things at once: which of two share a label, and how much they share. */
+import type { EmbeddingSet } from "../embeddings.js";
 import { LABEL_SEPARATOR } from "../types.js";
 
 /** The labels of a value, each once, in order: `Mass|Nodule` is [Mass, Nodule]; "" is unlabelled, and has none. */
 export function labelsIn(value: string): string[] {
   const labels = value.split(LABEL_SEPARATOR).map((label) => label.trim());
   return [...new Set(labels)].filter((label) => label !== "");
+}
+
+/** The columns of a set of vectors that hold label sets, as it says of itself (`meta.labelSets`). */
+export function labelSetsIn({ meta }: Pick<EmbeddingSet, "meta">): readonly string[] {
+  return meta.labelSets === undefined ? [] : String(meta.labelSets).split(",");
 }
 
 /**

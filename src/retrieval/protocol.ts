@@ -12,7 +12,7 @@ import {
   precisionAtK,
   recallAtK,
 } from "./recall.js";
-import { chanceNdcgAtK, jaccard, labelsIn, ndcgAtK } from "./labelSets.js";
+import { chanceNdcgAtK, jaccard, labelSetsIn, labelsIn, ndcgAtK } from "./labelSets.js";
 import { assertComparable, assertK, forEachRanking, groupNumbers } from "./search.js";
 import { assertDisjoint } from "./sides.js";
 
@@ -68,7 +68,7 @@ export interface EvaluationOptions {
   /** A label column, or "modality", or a rule of one's own. Not used where relevance is "group". */
   readonly label?: string | Relevance;
   /**
-   * "label" (default): an item is relevant if it carries the query's label. "group": if it is of the same patient, as
+   * "label" (default, but for columns that the queries' `meta.labelSets` names): an item is relevant if it carries the query's label. "group": if it is of the same patient, as
    * for exact pairs across modalities; a query may then retrieve its own group, because that is what is looked for. "set":
    * the column holds label sets (`labelsIn`), an item is relevant if it shares at least one label with the query, and nDCG@K
    * says how much is shared.
@@ -249,7 +249,9 @@ export function evaluateQueries(
   gallery: EmbeddingSet,
   options: EvaluationOptions,
 ): { readonly report: RetrievalReport; readonly outcomes: QueryOutcomes } {
-  const { relevance = "label", ks = [1, 5, 10] } = options;
+  const { label, ks = [1, 5, 10] } = options;
+  const ofSets = typeof label === "string" && labelSetsIn(queries).includes(label);
+  const relevance = options.relevance ?? (ofSets ? "set" : "label");
   const { rounds = 1000, level = 0.95 } = options.bootstrap;
   assertComparable(queries, gallery);
   ks.forEach(assertK);
@@ -259,7 +261,7 @@ export function evaluateQueries(
   }
   const excludeOwnGroup = options.excludeOwnGroup ?? relevance !== "group";
   if (options.disjoint) assertDisjoint(queries, gallery);
-  const { isRelevant, words, classes, gain } = readRelevance(queries, gallery, options);
+  const { isRelevant, words, classes, gain } = readRelevance(queries, gallery, { ...options, relevance });
 
   const chanceOf = chanceTable(ks);
   const ranked = new Uint8Array(gallery.n);

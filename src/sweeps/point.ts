@@ -10,7 +10,6 @@ import {
   selectTraining,
   untrainedEncoder,
 } from "../experiment.js";
-import { labelSetsOf } from "../datasets/catalog.js";
 import type { Encoder } from "../encoder/vit.js";
 import { startEngine, type Engine } from "../engine/engine.js";
 import { saveEmbeddings } from "../embeddings.js";
@@ -152,14 +151,13 @@ export async function runPoint(sweep: Sweep, point: SweepPoint, options: PointOp
     ...(await embedEvaluation(METHOD_NAMES[method], role, encoder, data, { engine, onProgress })),
   ];
   const { retrievalLabel: label, crossModalLabel = label } = data.entry;
-  const labelSets = labelSetsOf(data.entry);
   onProgress?.({ label: "judge", done: 0, total: 1 });
   // Without the gallery from train: sweeps compare points on held-out patients, and it would double the time of judging.
   const held = named.map((one) => ({ ...one, train: undefined }));
   const judgement = judge(held, {
-    ...{ label, crossModalLabel, labelSets, data: data.name, seed, ks: preset.ks, rounds: preset.bootstrapRounds },
+    ...{ label, crossModalLabel, data: data.name, seed, ks: preset.ks, rounds: preset.bootstrapRounds },
   });
-  const ranked = rankAll(named, { label, crossModalLabel, labelSets });
+  const ranked = rankAll(named, { label, crossModalLabel });
   onProgress?.({ label: "judge", done: 1, total: 1 });
 
   const own = named.filter((one) => one.role === role);

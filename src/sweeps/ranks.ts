@@ -1,7 +1,7 @@
 /** Where each query found its first answer: one whole number a query, from which every Recall@K and paired test follows. */
 import { centrePerModality, selectRows, type EmbeddingSet } from "../embeddings.js";
 import type { NamedEmbeddings } from "../experiment.js";
-import { jaccard, labelsIn } from "../retrieval/labelSets.js";
+import { jaccard, labelSetsIn, labelsIn } from "../retrieval/labelSets.js";
 import { labelColumn } from "../retrieval/protocol.js";
 import { forEachRanking } from "../retrieval/search.js";
 import type { Variant as Treatment } from "../analysis/tables.js";
@@ -47,13 +47,6 @@ function part(set: EmbeddingSet, modality: Modality, split?: Split): EmbeddingSe
   return selectRows(set, (i) => set.modalities[i] === modality && (split === undefined || set.splits[i] === split));
 }
 
-/** What retrieval is judged by within and across modalities, and which columns hold label sets. */
-interface Labels {
-  readonly label: string;
-  readonly crossModalLabel: string;
-  readonly labelSets?: readonly string[];
-}
-
 /** The questions that `judge` asks, which this data can answer. */
 export function questionsOf(set: EmbeddingSet, labels: { label: string; crossModalLabel: string }): Question[] {
   const present = MODALITIES.filter((m) => set.modalities.includes(m));
@@ -94,7 +87,7 @@ function labelFor(
  * First ranks of every reading on every question, by the rules of `judge`: cosine, exact search, queries against the gallery
  * split for labels (a query's own patient is never retrieved), all patients of both splits for pairs.
  */
-export function rankAll(all: readonly NamedEmbeddings[], labels: Labels): Ranked {
+export function rankAll(all: readonly NamedEmbeddings[], labels: { label: string; crossModalLabel: string }): Ranked {
   const questions = questionsOf(all[0].set, labels);
   const centred = all
     .filter(({ variant }) => variant === "plain")
@@ -107,7 +100,7 @@ export function rankAll(all: readonly NamedEmbeddings[], labels: Labels): Ranked
       const queries = part(set, from, task === "label" ? "query" : undefined);
       const gallery = part(set, to, task === "label" ? "gallery" : undefined);
       patients[questionName(question)] ??= queries.groups;
-      const ranks = firstRanks(queries, gallery, task === "pair" ? null : labelFor(from, to, labels), labels.labelSets);
+      const ranks = firstRanks(queries, gallery, task === "pair" ? null : labelFor(from, to, labels));
       rows.push({ role, pooling, variant, ...question, ranks });
     }
   }
@@ -115,16 +108,11 @@ export function rankAll(all: readonly NamedEmbeddings[], labels: Labels): Ranked
 }
 
 /** @param label a column, or null where the same patient is looked for */
-export function firstRanks(
-  queries: EmbeddingSet,
-  gallery: EmbeddingSet,
-  label: string | null,
-  labelSets: readonly string[] = [],
-): number[] {
+export function firstRanks(queries: EmbeddingSet, gallery: EmbeddingSet, label: string | null): number[] {
   const [asked, given] = label
     ? [labelColumn(queries, label, "queries"), labelColumn(gallery, label, "gallery")]
     : [queries.groups, gallery.groups];
-  const sets = label !== null && labelSets.includes(label);
+  const sets = label !== null && labelSetsIn(queries).includes(label);
   const isHit = (a: string, b: string) => (sets ? jaccard(labelsIn(a), labelsIn(b)) > 0 : a === b);
   const ranks = new Array<number>(queries.n).fill(0);
   forEachRanking(queries, gallery, gallery.n, { excludeOwnGroup: label !== null }, (q, order) => {
