@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { probeRows } from "../src/analysis/probe.js";
+import { probeRows, whyNoProbe } from "../src/analysis/probe.js";
 import { probeTable, type ProbeResult } from "../src/analysis/probeTable.js";
 import type { Role } from "../src/analysis/tables.js";
 import { embeddingSet, type EmbeddingSet } from "../src/embeddings.js";
@@ -100,6 +100,11 @@ test("few shots are a family of their own, and table, remarks and caption say wh
   const figure = fewShotFigure(probes, { dataSet: "made up", seed: 7 }, tests.fewShot);
   expect(figure.caption).toMatch(/paired test against raw pixels of the same variant, Holm over \d+: above in/);
   expect(probeTable(probes, { data: "made up", seed: 7 }).remarks).toBeUndefined();
+});
+
+test("a column of label sets has no one class to probe, and that is said", () => {
+  const set = { ...good, meta: { labelSets: "region" } };
+  expect(whyNoProbe(set, options)).toBe("region holds label sets, and a probe has one class for each picture");
 });
 
 test("a report alone cannot be tested", () => {

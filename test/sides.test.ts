@@ -91,7 +91,8 @@ test("all rows stand beside each other on the gallery from train, within and acr
   expect(protocolMarkdown(protocols["train-gallery@1"])).toContain("on one side only, which is checked");
 });
 
-test("an encoder without training vectors is left out, and a run without any is not asked", () => {
+test("an encoder without training vectors is left out, and a run without any, or a caller without interest, is not asked", () => {
+  expect(judge(encoders, { ...judging, trainGallery: false }).trainGallery.rows).toEqual([]);
   const none = encoders.map((one) => ({ ...one, train: undefined }));
   expect(judge(none, judging).trainGallery.rows).toEqual([]);
   const some = judge([...encoders.slice(0, 2), none[2]], judging).trainGallery;

@@ -5,6 +5,7 @@
 import { normalise, selectRows, takeRows, type EmbeddingSet } from "../embeddings.js";
 import { Random } from "../random.js";
 import { bootstrap, exactAtEnds, type Interval } from "../retrieval/bootstrap.js";
+import { labelSetsIn } from "../retrieval/labelSets.js";
 import { labelColumn } from "../retrieval/protocol.js";
 import { InputError, UNSEEN_MODALITY, type Modality } from "../types.js";
 import { knnScoresOf } from "./knn.js";
@@ -90,6 +91,7 @@ export function whyNoProbe(
   set: EmbeddingSet,
   { label, modality = UNSEEN_MODALITY }: Pick<ProbeOptions, "label" | "modality">,
 ): string | null {
+  if (labelSetsIn(set).includes(label)) return `${label} holds label sets, and a probe has one class for each picture`;
   const { classes, test } = taskOf(set, label, modality);
   if (classes.length < 2) return `fewer than two values of ${label} have ${modality} of two gallery patients each`;
   return test.n === 0 ? `no ${modality} among the queries has such a value of ${label}` : null;

@@ -152,9 +152,8 @@ export async function runPoint(sweep: Sweep, point: SweepPoint, options: PointOp
   ];
   const { retrievalLabel: label, crossModalLabel = label } = data.entry;
   onProgress?.({ label: "judge", done: 0, total: 1 });
-  // Without the gallery from train: sweeps compare points on held-out patients, and it would double the time of judging.
-  const held = named.map((one) => ({ ...one, train: undefined }));
-  const judgement = judge(held, {
+  const judgement = judge(named, {
+    trainGallery: false, // sweeps compare points on held-out patients
     ...{ label, crossModalLabel, data: data.name, seed, ks: preset.ks, rounds: preset.bootstrapRounds },
   });
   const ranked = rankAll(named, { label, crossModalLabel });
