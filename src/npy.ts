@@ -44,7 +44,8 @@ export function npyHeader(bytes: Uint8Array): NpyHeader {
   const [, byteOrder, kind, size] = /^([<>|=]?)([a-zA-Z])(\d+)$/.exec(descr) ?? [];
   if (kind === "O" || descr.endsWith("O")) throw new Error("it holds Python objects, which are never unpickled");
   if (!NUMBERS.includes(kind + size) && kind !== "U" && kind !== "S") {
-    throw new Error(`type ${descr} is not supported; expected numbers, booleans or text`);
+    const shown = /^[<>|=]?\w{1,8}$/.test(descr) ? descr : "(damaged)";
+    throw new Error(`type ${shown} is not supported; expected numbers, booleans or text`);
   }
   const width = kind === "U" ? 4 * Number(size) : Number(size);
   return { descr, kind, width, littleEndian: byteOrder !== ">", fortranOrder: order === "True", shape, start };

@@ -96,6 +96,7 @@ test("objects are never unpickled, tables and complex numbers are refused by nam
   expect(said("'|O'")).toMatch(/it holds Python objects, which are never unpickled/);
   expect(said("[('a', '<f4')]")).toMatch(/expected an array of one type, got a table/);
   expect(said("'<c8'")).toMatch(/type <c8 is not supported/);
+  expect(said("'<\n8'")).toMatch(/type \(damaged\) is not supported/); // damage can put anything there, a line break too
 });
 
 test("cut and damaged files are refused in one line, or hold what they held", () => {
