@@ -3,12 +3,16 @@
  * loaded, as in the peer: whatever else lives in memory is looked at by every garbage collection.
  */
 import { parentPort } from "node:worker_threads";
-import { readFile } from "m3ret/readers";
+import { readFile, recycle } from "m3ret/readers";
 
 parentPort!.on("message", (paths: readonly string[]) => {
   void (async () => {
     let values = 0;
-    for (const path of paths) values += (await readFile(path)).pixels.length;
+    for (const path of paths) {
+      const decoded = await readFile(path);
+      values += decoded.pixels.length;
+      recycle(decoded); // as the peer does, whose arrays are free when nobody has them any more
+    }
     parentPort!.postMessage(values);
   })();
 });

@@ -1,6 +1,7 @@
 /** One DICOM file: a picture, a clip or a volume. */
 import type { DataSet } from "dicom-parser";
 import { readBytes } from "../files.js";
+import { pixelMemory } from "../pixelMemory.js";
 import { InputError, type Decoded, type Kind, type Modality, type Shape3 } from "../types.js";
 import { asDamage, decimals, parseDicom, type DicomFile } from "./dicomFile.js";
 import {
@@ -133,7 +134,7 @@ export function assertVolume(volume: number, volumes: number, path: string): voi
 function framesOf({ pixels, channels, frames, rows, columns }: DicomPixels, wanted: readonly number[]): Float32Array {
   if (wanted.length === frames && wanted.every((f, i) => f === i)) return pixels;
   const plane = rows * columns;
-  const chosen = new Float32Array(channels * wanted.length * plane);
+  const chosen = pixelMemory(channels * wanted.length * plane);
   for (let c = 0, to = 0; c < channels; c++) {
     for (const f of wanted) {
       const from = (c * frames + f) * plane;

@@ -1,4 +1,5 @@
 /** The pixels of one DICOM file: frame by frame to numbers, colour to RGB, rescaled (PS3.3 C.7.6.3, C.11.1). */
+import { pixelMemory } from "../pixelMemory.js";
 import { InputError, type Voi } from "../types.js";
 import { frameDecoder, UnsupportedFrame, type DecodedFrame, type FrameForm } from "./dicomCodecs.js";
 import { lookUpColour, paletteOf, toRgb, type Palette } from "./dicomColour.js";
@@ -84,7 +85,7 @@ export async function decodePixels(file: DicomFile): Promise<DicomPixels> {
   const frameAt = await frameReader(file, element, cells, warnings);
   const units = unitsOf(file, frames, signed);
   const first = frameAt(0); // before anything large is allocated
-  const pixels = new Float32Array(channels * frames * plane);
+  const pixels = pixelMemory(channels * frames * plane);
   for (let f = 0; f < frames; f++) {
     const frame = f === 0 ? first : frameAt(f);
     if (frame.values.length < frame.from + samplesPerPixel * plane)

@@ -1,5 +1,6 @@
 /** A folder of DICOM slices, or what a DICOMDIR names, as one volume. */
 import { readBytes } from "../files.js";
+import { pixelMemory, recycle } from "../pixelMemory.js";
 import { InputError, type Decoded } from "../types.js";
 import { readDicom, type DicomOptions } from "./dicom.js";
 import { filesOfDirectory } from "./dicomDir.js";
@@ -136,7 +137,7 @@ async function stack(
   const depth = slices.length;
   const [channels, , rows, columns] = first.shape;
   const plane = rows * columns;
-  const pixels = new Float32Array(channels * depth * plane);
+  const pixels = pixelMemory(channels * depth * plane).fill(0);
   const seen = new Set<string>(first.warnings);
   let padding = first.padding ?? null;
   let voi = first.voi ?? null;
@@ -150,6 +151,7 @@ async function stack(
     decoded.warnings.forEach((warning) => seen.add(warning));
     if (String(decoded.padding) !== String(padding)) padding = null; // one range cannot speak for all slices
     if (JSON.stringify(decoded.voi) !== JSON.stringify(voi)) voi = null;
+    recycle(decoded); // its pixels alone: the rest of it is looked at below
   }
 
   const { spacingMm, orientation, slidMm } = geometryOfStack(slices, warnings);

@@ -1,5 +1,6 @@
 /** Interleaved samples, as decoders give them, to planes of one or three channels. */
 
+import { pixelMemory } from "../pixelMemory.js";
 /** How the channels of a picture are to be read. */
 export type Colours = "grey" | "rgb" | "cmyk";
 
@@ -30,8 +31,11 @@ export function planesOf(samples: Samples, bands: number, colours: Colours, whit
   const channels = colours === "grey" ? 1 : 3;
   const inks = colours === "cmyk" ? 4 : channels;
   if (bands < inks) throw new Error(`decoded to ${bands} channels, expected at least ${inks}`);
-  if (bands === 1) return { pixels: new Float32Array(samples), channels: 1, transparent: false };
-  const pixels = new Float32Array(channels * plane);
+  const pixels = pixelMemory(channels * plane);
+  if (bands === 1) {
+    pixels.set(samples);
+    return { pixels, channels: 1, transparent: false };
+  }
   if (colours === "cmyk") {
     for (let i = 0, at = 0; i < plane; i++, at += bands) {
       const key = white - samples[at + 3];

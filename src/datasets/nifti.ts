@@ -1,4 +1,5 @@
 /** NIfTI-1, NIfTI-2 and Analyze 7.5 volumes (`.nii`, `.hdr` with `.img`, each gzipped or not), turned to RAS. */
+import { pixelMemory } from "../pixelMemory.js";
 import { InputError, type Decoded, type Shape3 } from "../types.js";
 import { MAX_BYTES, unpackedHead, unpackedRange } from "./niftiBytes.js";
 import { hasHeader, parseHeader, withAxes, type VolumeHeader } from "./niftiHeader.js";
@@ -158,7 +159,7 @@ function gather(
 ): Float32Array {
   const channels = perVoxel === 1 ? 1 : 3;
   const size = shape[0] * shape[1] * shape[2];
-  const pixels = new Float32Array(channels * size);
+  const pixels = pixelMemory(channels * size);
   const plane = ni * nj * perVoxel;
   const planeOf = (k: number) => samples.subarray(k * plane, (k + 1) * plane);
   if (channels === 1 && scaling === null && Math.abs(steps[0]) === 1 && Math.abs(steps[1]) === ni) {

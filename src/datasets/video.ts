@@ -1,11 +1,17 @@
-/** Videos: MP4, MOV, AVI, MPEG, WebM, Matroska and animated GIF, decoded by ffmpeg in a process of its own. */
+/**
+ * Videos: MP4, MOV, AVI, MPEG, WebM, Matroska and animated GIF, decoded by FFmpeg in a process of its own: its libraries in a helper
+ * that goes from file to file, or, where that does not run, the ffmpeg program, started for each file.
+ */
 import { resolve } from "node:path";
 import type { Random } from "../random.js";
 import { InputError, type Decoded, type Shape4 } from "../types.js";
 import { contentOf, readHead, wrongContent, type Format } from "./sniff.js";
 import { statedFrames } from "./videoCount.js";
 import { FrameCollector, TooManyValues } from "./videoFrames.js";
-import { findFfmpeg, inputArguments, PIPES, runFfmpeg, type FfmpegLog } from "./videoProcess.js";
+import type { VideoChoice, VideoEngine, VideoInfo, VideoLog, VideoSource } from "./videoEngine.js";
+import { helperEngine, NoAddon, whyNoHelper } from "./videoHelpers.js";
+import { findFfmpeg } from "./videoProcess.js";
+import { programEngine } from "./videoProgram.js";
 
 export interface VideoOptions {
   /** Keep at most this many frames, evenly spaced: of n frames, k are floor((i + ½) n / k), i = 0 … k − 1. */
@@ -39,25 +45,13 @@ const DEMUXERS: Partial<Record<Format, string>> = {
 
 export const isVideoFormat = (format: Format | null): boolean => format !== null && format in DEMUXERS;
 
-interface Limits {
-  readonly maxPixels: number;
+/** A file on its way, and its limits. */
+interface Video extends VideoSource {
   readonly maxValues: number;
-  readonly maxSeconds: number;
-}
-
-/** A file, and how it is opened. */
-interface Source extends Limits {
-  readonly path: string;
-  readonly demuxer: string;
-}
-
-/** Which frames are asked for. */
-interface Choice {
-  /** How many will come, if the file holds as many as it was said to. */
-  readonly expected: number;
-  /** ffmpeg's `select` filter in terms of the frame number `n`; null for all frames. */
-  readonly select: string | null;
-  readonly warnings: readonly string[];
+  /** What the file is, for messages. */
+  readonly what: string;
+  /** Frames that its container says it holds, where it says so. */
+  readonly stated: number | null;
 }
 
 /**
@@ -73,35 +67,71 @@ export async function readVideo(path: string, options: VideoOptions = {}): Promi
   const { format, what } = contentOf(head);
   const demuxer = format === null ? undefined : DEMUXERS[format];
   if (demuxer === undefined) throw wrongContent(path, "a video", what);
-  const source: Source = { path, demuxer, maxPixels, maxValues, maxSeconds };
+  const video: Video = {
+    path,
+    demuxer,
+    maxPixels,
+    maxValues,
+    maxSeconds,
+    what,
+    stated: statedFrames(path, format, head),
+  };
+  const why = process.env.FFMPEG_PATH ? "FFMPEG_PATH names a program" : whyNoHelper();
+  if (why === null) {
+    try {
+      return await readWith(helperEngine, video, options);
+    } catch (error) {
+      if (!(error instanceof NoAddon)) throw error;
+      sayFallback(error.message);
+    }
+  } else if (!process.env.FFMPEG_PATH) sayFallback(why);
+  return readWith(programEngine(), video, options);
+}
 
-  const atOnce = await readAtOnce(source, options, statedFrames(path, format, head));
-  if (atOnce !== null) return atOnce;
-  const looked = await countPackets(source);
-  const interlaced = isInterlaced(looked.info);
-  const everyFrameOnce = passthrough(looked.info);
-  const filters = filtersOf(options, interlaced);
-  const countFrames = () => countDecoded(source, filters, everyFrameOnce);
+let said = false;
 
-  // A container may count fields, or packets that give no picture; a constant rate makes another count.
+/** Once, because a folder may hold thousands. */
+function sayFallback(why: string): void {
+  const { program } = findFfmpeg();
+  if (!said) process.emitWarning(`videos are decoded by ${program}, started for each file, because ${why}`);
+  said = true;
+}
+
+async function readWith(engine: VideoEngine, video: Video, options: VideoOptions): Promise<Decoded> {
+  const { path, maxValues, stated } = video;
+  const { deinterlace = true, framesPerSecond, size } = options;
+  const filters = { deinterlace, framesPerSecond, size };
   const asked = options.clip?.frames ?? options.maxFrames;
-  let exact = asked !== undefined && (options.framesPerSecond !== undefined || looked.frames === 0);
+  const countFrames = () => engine.countFrames(video, filters);
+
+  // What the container states costs nothing; where it is wrong, all frames come nevertheless, at the price of a copy. It may count
+  // fields, or packets that give no picture, and a constant rate makes another count.
+  const all = asked === undefined && framesPerSecond === undefined;
+  let trusted = all && stated !== null;
+  let looked = trusted ? { frames: stated!, errors: [] as readonly string[] } : await engine.countPackets(video);
+  let exact = asked !== undefined && (framesPerSecond !== undefined || looked.frames === 0);
   let count = exact ? await countFrames() : looked.frames;
-  if (count === 0 && asked !== undefined) throw notDecoded(source, what, looked.errors);
+  if (count === 0 && asked !== undefined) throw notDecoded(video, looked.errors);
   let choice = choose(count, options);
   for (;;) {
     const sink = new FrameCollector(choice.expected, maxValues);
     try {
-      const { errors } = await decode(source, filters, everyFrameOnce, choice, asked, sink);
+      const log = await engine.decode(video, filters, choice, asked, sink);
       if (choice.select !== null && sink.frames < choice.expected && !exact) {
         [count, exact] = [await countFrames(), true];
         if (count > 0) choice = choose(count, options, choice.warnings);
         if (count > 0) continue;
       }
-      if (sink.frames === 0) throw notDecoded(source, what, [...looked.errors, ...errors]);
-      return finished(source, options, sink, looked.info, errors, choice.warnings);
+      if (sink.frames === 0) throw notDecoded(video, [...looked.errors, ...log.errors]);
+      return finished(video, options, sink, log, choice.warnings);
     } catch (error) {
       if (!(error instanceof TooManyValues)) throw error;
+      if (trusted) {
+        trusted = false;
+        looked = await engine.countPackets(video);
+        choice = choose((count = looked.frames), options);
+        continue;
+      }
       const fitting = Math.floor(maxValues / error.valuesPerFrame);
       if (asked !== undefined || fitting === 0 || choice.select !== null) {
         const frames = choice.expected === 1 ? "1 frame" : `${choice.expected} frames`;
@@ -115,52 +145,23 @@ export async function readVideo(path: string, options: VideoOptions = {}): Promi
   }
 }
 
-/**
- * All frames in one run of ffmpeg, where the container states how many there are and this ffmpeg has run before; null where
- * frames have to be chosen or filled in, or where nothing came.
- */
-async function readAtOnce(source: Source, options: VideoOptions, stated: number | null): Promise<Decoded | null> {
-  const everyFrameOnce = passthroughOf.get(findFfmpeg().program);
-  const all = options.maxFrames === undefined && options.clip === undefined && options.framesPerSecond === undefined;
-  if (!all || stated === null || everyFrameOnce === undefined) return null;
-  const sink = new FrameCollector(stated, source.maxValues);
-  const choice: Choice = { expected: stated, select: null, warnings: [] };
-  const onInfo = (info: string) => {
-    if (isInterlaced(info)) throw new NeedsALook();
-  };
-  try {
-    const log = await decode(source, filtersOf(options, false), everyFrameOnce, choice, undefined, sink, onInfo);
-    return sink.frames === 0 ? null : finished(source, options, sink, log.info, log.errors, []);
-  } catch (error) {
-    if (error instanceof TooManyValues || error instanceof NeedsALook) return null;
-    throw error;
-  }
-}
-
-/** What a file says of itself asks for other filters. */
-class NeedsALook extends Error {}
-
-const isInterlaced = (info: string): boolean => /Video: .*\b(?:top|bottom) (?:coded )?first/.test(info);
-
 function finished(
-  source: Source,
+  video: Video,
   options: VideoOptions,
   sink: FrameCollector,
-  info: string,
-  errors: readonly string[],
+  { info, errors }: VideoLog,
   before: readonly string[],
 ): Decoded {
   const { pixels, shape } = sink.finish();
-  const ofFile = info.split(/^(?:Stream mapping|Output #)/m)[0];
-  const warnings = [...before, ...notesOf(ofFile, shape, isInterlaced(ofFile), options)];
+  const warnings = [...before, ...notesOf(info, shape, options)];
   if (errors.length > 0)
-    warnings.push(`damaged: ${plain(source, errors[0])}; the frames that could be decoded were kept`);
+    warnings.push(`damaged: ${plain(video, errors[0])}; the frames that could be decoded were kept`);
   const unknown = { modality: null, spacingMm: null, orientation: null };
   return { pixels, shape, kind: "video", ...unknown, dtype: "uint8", warnings };
 }
 
 /** Which of `count` frames `options` ask for, and what that leaves out. */
-export function choose(count: number, { maxFrames, clip }: VideoOptions, before: readonly string[] = []): Choice {
+export function choose(count: number, { maxFrames, clip }: VideoOptions, before: readonly string[] = []): VideoChoice {
   if (clip !== undefined) {
     const frames = Math.min(clip.frames, count);
     const longest = frames > 1 ? Math.floor((count - 1) / (frames - 1)) : 1;
@@ -169,127 +170,52 @@ export function choose(count: number, { maxFrames, clip }: VideoOptions, before:
     const said = `a clip: ${frames} of ${count} frames, ${stride} apart, from frame ${start}`;
     const last = start + (frames - 1) * stride;
     const select = `between(n,${start},${last})*not(mod(n-${start},${stride}))`;
-    return { expected: frames, select, warnings: [...before, said] };
+    const numbers = Array.from({ length: frames }, (_, i) => start + i * stride);
+    return { expected: frames, frames: numbers, select, warnings: [...before, said] };
   }
-  if (maxFrames === undefined || count <= maxFrames) return { expected: count, select: null, warnings: before };
+  if (maxFrames === undefined || count <= maxFrames) {
+    return { expected: count, frames: null, select: null, warnings: before };
+  }
   // Frame n is one of floor((i + ½) N / k) where ceil((2 n k − N) / 2N) counts one more at n + 1 than at n.
   const least = (n: string) => `ceil((2*${n}*${maxFrames}-${count})/${2 * count})`;
   const said = `${maxFrames} of ${count} frames were kept, evenly spaced`;
-  return { expected: maxFrames, select: `gt(${least("(n+1)")},${least("n")})`, warnings: [...before, said] };
-}
-
-function filtersOf({ deinterlace = true, framesPerSecond, size }: VideoOptions, interlaced: boolean): Filters {
-  const first: string[] = [];
-  if (interlaced && deinterlace) first.push("yadif=mode=send_frame:deint=interlaced");
-  if (framesPerSecond !== undefined) first.push(`fps=${framesPerSecond}`);
-  const shrunk = (side: string) => `max(1,round(${side}*min(1,${size}/max(iw,ih))))`;
-  const last = size === undefined ? [] : [`scale=w='${shrunk("iw")}':h='${shrunk("ih")}':flags=area`];
-  return { first, last };
-}
-
-/** Filters before and after frames are chosen. */
-interface Filters {
-  readonly first: readonly string[];
-  readonly last: readonly string[];
-}
-
-/** The option that makes every decoded frame come out once; `-vsync` until FFmpeg 5, `-fps_mode` after it. */
-function passthrough(info: string): string[] {
-  const major = Number(/libavutil\s+(\d+)\./.exec(info)?.[1] ?? 0);
-  const option = [major >= 58 ? "-fps_mode" : "-vsync", "passthrough"];
-  if (major > 0) passthroughOf.set(findFfmpeg().program, option);
-  return option;
-}
-
-/** That option of the programs that have run. */
-const passthroughOf = new Map<string, readonly string[]>();
-
-async function decode(
-  source: Source,
-  filters: Filters,
-  everyFrameOnce: readonly string[],
-  choice: Choice,
-  atMost: number | undefined,
-  sink: FrameCollector,
-  onInfo?: (info: string) => void,
-): Promise<FfmpegLog> {
-  // Interleaved first, as every viewer shows them; then each colour by itself, which is how they are kept.
-  const select = choice.select === null ? [] : [`select='${choice.select}'`];
-  const chain = [...filters.first, ...select, ...filters.last, "format=rgb24", "format=gbrp", "extractplanes=r+g+b"];
-  const enough = atMost === undefined ? [] : ["-frames:v", String(atMost)]; // what comes after need not be decoded
-  const given = [
-    ...inputArguments(source.path, source.demuxer, source.maxPixels),
-    ...["-filter_complex", `[0:V:0]${chain.join(",")}[r][g][b]`],
-    ...["[r]", "[g]", "[b]"].flatMap((plane, i) => {
-      return ["-map", plane, ...everyFrameOnce, ...enough, "-c:v", "pgm", "-f", "image2pipe", PIPES[i]];
-    }),
-  ];
-  const onData = [0, 1, 2].map((channel) => (chunk: Buffer) => sink.push(channel, chunk));
-  return runFfmpeg(source.path, given, { maxSeconds: source.maxSeconds, onData, onInfo });
-}
-
-/** Packets in the container, which are most often frames: nothing is decoded. */
-async function countPackets(source: Source): Promise<FfmpegLog & { frames: number }> {
-  const { frames, ...log } = await counted(source, ["-c", "copy"]);
-  return { ...log, frames };
-}
-
-async function countDecoded(source: Source, { first }: Filters, everyFrameOnce: readonly string[]): Promise<number> {
-  const chain = first.length > 0 ? ["-vf", first.join(",")] : [];
-  return (await counted(source, [...everyFrameOnce, ...chain])).frames;
-}
-
-async function counted(source: Source, how: readonly string[]): Promise<FfmpegLog & { frames: number }> {
-  let progress = "";
-  const given = [
-    ...inputArguments(source.path, source.demuxer, source.maxPixels),
-    ...["-map", "0:V:0", ...how, "-nostats", "-progress", "pipe:1", "-f", "null", "-"],
-  ];
-  const onData = (chunk: Buffer): void => {
-    progress = (progress + chunk.toString("latin1")).slice(-4096);
-  };
-  const log = await runFfmpeg(source.path, given, { maxSeconds: source.maxSeconds, onData: [onData] });
-  const last = [...progress.matchAll(/^frame=\s*(\d+)$/gm)].at(-1);
-  return { ...log, frames: Number(last?.[1] ?? 0) };
+  const select = `gt(${least("(n+1)")},${least("n")})`;
+  const numbers = Array.from({ length: maxFrames }, (_, i) => Math.floor(((i + 0.5) * count) / maxFrames));
+  return { expected: maxFrames, frames: numbers, select, warnings: [...before, said] };
 }
 
 /** What the file says that changed the pixels, or that somebody who measures in them should know. */
 function notesOf(
-  info: string,
+  { interlaced, turned, size: stored, aspect }: VideoInfo,
   [, , height, width]: Shape4,
-  interlaced: boolean,
   { deinterlace = true, framesPerSecond, size = Infinity }: VideoOptions,
 ): string[] {
   const notes: string[] = [];
   if (interlaced) {
     notes.push(deinterlace ? "interlaced: the other field's lines were filled in" : "interlaced, and left as it is");
   }
-  const turned = Number(/displaymatrix: rotation of (-?[\d.]+)/.exec(info)?.[1] ?? 0);
   if (turned !== 0)
     notes.push(
       `turned by ${Math.abs(turned)} degrees ${turned > 0 ? "counterclockwise" : "clockwise"}, as the file says`,
     );
   if (framesPerSecond !== undefined) notes.push(`brought to ${framesPerSecond} frames per second`);
-  const stored = /Video: .*?, (\d+)x(\d+)/.exec(info);
-  if (stored !== null && Math.max(Number(stored[1]), Number(stored[2])) > size) {
-    notes.push(`shrunk to ${width} x ${height} pixels from ${stored[1]} x ${stored[2]}`);
+  if (stored !== null && Math.max(...stored) > size) {
+    notes.push(`shrunk to ${width} x ${height} pixels from ${stored[0]} x ${stored[1]}`);
   }
-  const aspect = /Video: .*?, \d+x\d+ \[SAR (\d+):(\d+) /.exec(info);
-  if (aspect !== null && aspect[1] !== aspect[2]) {
-    notes.push(`pixels are not square (${aspect[1]}:${aspect[2]}) and were left so`);
-  }
+  if (aspect !== null) notes.push(`pixels are not square (${aspect[0]}:${aspect[1]}) and were left so`);
   return notes;
 }
 
 /** An error line without the path, which stands before it anyway. */
-const plain = ({ path }: Source, line: string): string => line.replace(`file:${resolve(path)}: `, "");
+const plain = ({ path }: Video, line: string): string => line.replace(`file:${resolve(path)}: `, "");
 
-function notDecoded(source: Source, what: string, errors: readonly string[]): InputError {
-  const kind = what.replace(/^an? /, "");
+function notDecoded(video: Video, errors: readonly string[]): InputError {
+  const { path, maxPixels } = video;
+  const kind = video.what.replace(/^an? /, "");
   const over = errors.find((line) => /exceeds specified max pixel count/.test(line));
   if (over !== undefined) {
-    return new InputError(`${source.path}: a frame has more pixels than the limit maxPixels, ${source.maxPixels}`);
+    return new InputError(`${path}: a frame has more pixels than the limit maxPixels, ${maxPixels}`);
   }
-  const reason = errors.length > 0 ? plain(source, errors[0]) : "it holds no frame";
-  return new InputError(`${source.path}: damaged or truncated ${kind}: ${reason}`);
+  const reason = errors.length > 0 ? plain(video, errors[0]) : "it holds no frame";
+  return new InputError(`${path}: damaged or truncated ${kind}: ${reason}`);
 }

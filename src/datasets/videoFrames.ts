@@ -1,4 +1,5 @@
 /** From streams of PGM pictures, one for each colour, to one array of frames. */
+import { pixelMemory, recycle } from "../pixelMemory.js";
 import type { Shape4 } from "../types.js";
 
 /** Raised where frames stop fitting, so that the reader may ask for fewer. */
@@ -79,7 +80,7 @@ export class FrameCollector {
     const values = 3 * width * height;
     if (this.#width === 0) {
       if (values * this.#capacity > this.maxValues) throw new TooManyValues(values);
-      this.#pixels = new Float32Array(values * this.#capacity);
+      this.#pixels = pixelMemory(values * this.#capacity);
       [this.#width, this.#height] = [width, height];
     }
     if (width !== this.#width || height !== this.#height) {
@@ -124,11 +125,12 @@ export class FrameCollector {
     const size = this.#width * this.#height;
     const kept = Math.min(this.#capacity, capacity) * size;
     const from = this.#pixels;
-    const to = new Float32Array(3 * capacity * size);
+    const to = pixelMemory(3 * capacity * size);
     for (let c = 0; c < 3; c++) {
       const start = c * this.#capacity * size;
       to.set(from.subarray(start, start + kept), c * capacity * size);
     }
+    recycle({ pixels: from });
     [this.#pixels, this.#capacity] = [to, capacity];
   }
 }

@@ -58,8 +58,6 @@ export interface RunOptions {
   readonly maxSeconds: number;
   /** What comes out of the program, from each of its pipes (`PIPES`); an error thrown here ends it. */
   readonly onData: readonly ((chunk: Buffer) => void)[];
-  /** What it has said of the file so far, each time that it says more; an error thrown here ends it. */
-  readonly onInfo?: (info: string) => void;
 }
 
 /** What ffmpeg calls the pipes that it may write to, in the order of `onData`. */
@@ -86,7 +84,7 @@ export function inputArguments(path: string, demuxer: string, maxPixels: number)
 export function runFfmpeg(
   path: string,
   given: readonly string[],
-  { maxSeconds, onData, onInfo }: RunOptions,
+  { maxSeconds, onData }: RunOptions,
 ): Promise<FfmpegLog> {
   const { program } = findFfmpeg();
   const environment: NodeJS.ProcessEnv = { ...process.env, AV_LOG_FORCE_NOCOLOR: "1" };
@@ -127,7 +125,6 @@ export function runFfmpeg(
           if (errors.length < 8) errors.push(line.replace(/\[[^\]]* @ [^\]]*\]|\[\w+\]/g, "").trim());
         } else if (info.length < 65536) info += line + "\n";
       }
-      if (onInfo !== undefined) tell(onInfo, info);
     });
     child.on("error", (error) => {
       clearTimeout(timer);

@@ -135,7 +135,7 @@ async function oneOf(
     }
   }
   const record = { id: path, modality, kind, group, split, labels };
-  const result = await prepareOne({ read: readRecord(root) }, record, rules);
+  const result = await prepareOne({ root, read: readRecord(root) }, record, rules);
   if ("reason" in result) return unread(result.reason);
   if (result.kind !== kind) {
     return unread(

@@ -4,6 +4,7 @@ import type { DataRecord, Dataset, SkippedFile } from "../datasets/dataset.js";
 import { MONOCHROME1_WARNING } from "../datasets/dicom.js";
 import type { ReadOptions } from "../datasets/read.js";
 import { Random } from "../random.js";
+import { recycle } from "../pixelMemory.js";
 import { InputError } from "../types.js";
 import type { Decoded, Modality, OnProgress, Sample, Shape3, Shape4, Split } from "../types.js";
 import { onGrey } from "./crop.js";
@@ -232,12 +233,15 @@ function enoughFor(record: DataRecord, { size: { video }, clip }: Preprocessing)
 
 /** Reads and prepares one record; what cannot be read comes back with its reason. */
 export async function prepareOne(
-  dataset: Pick<Dataset, "read">,
+  dataset: Pick<Dataset, "read" | "root">,
   record: DataRecord,
   preprocessing: Preprocessing,
 ): Promise<Sample | SkippedFile> {
   try {
-    return prepareSample(record, await dataset.read(record, enoughFor(record, preprocessing)), preprocessing);
+    const decoded = await dataset.read(record, enoughFor(record, preprocessing));
+    const sample = prepareSample(record, decoded, preprocessing);
+    if (dataset.root !== undefined) recycle(decoded); // of a file: nobody else has it, and a sample has its own memory
+    return sample;
   } catch (error) {
     // Decoders throw what they like; whatever it was, it is said in the report, and the other files go on.
     const message = error instanceof Error ? error.message : String(error);

@@ -5,7 +5,7 @@ import { prepareOne } from "./prepare.js";
 import type { PrepareData, PrepareQuestion, Prepared } from "./prepareWorkers.js";
 
 const { root, preprocessing } = workerData as PrepareData;
-const dataset = { read: readRecord(root) };
+const dataset = { root, read: readRecord(root) };
 
 parentPort?.on("message", ({ index, record }: PrepareQuestion) => {
   void prepareOne(dataset, record, preprocessing).then((result) => {

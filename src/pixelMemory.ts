@@ -1,0 +1,45 @@
+/**
+ * Memory for decoded pixels that goes round. The first touch of a page costs more than all that a decoder then writes into it, where
+ * the system clears pages of 4 KiB one by one (measured: 1 to 8 µs a page on a virtual machine, against 0.3 µs for one in use).
+ * Whoever is done with what a reader gave may hand it back with `recycle`; whoever does not loses nothing but that.
+ */
+
+/** Bytes and pieces that one thread keeps; the oldest go first. */
+const MOST = { bytes: 2 ** 29, pieces: 8 };
+
+/** A piece is not given for much less than it holds. */
+const MUCH = 4;
+
+/** Not worth keeping. */
+const SMALL = 2 ** 14;
+
+const kept: ArrayBuffer[] = [];
+
+/**
+ * `length` floats, which hold anything: the caller writes every one of them. Their buffer may be longer than they are.
+ */
+export function pixelMemory(length: number): Float32Array {
+  const bytes = 4 * length;
+  let best = -1;
+  for (let i = 0; i < kept.length; i++) {
+    const size = kept[i].byteLength;
+    if (size >= bytes && size <= MUCH * bytes && (best < 0 || size < kept[best].byteLength)) best = i;
+  }
+  if (best >= 0) return new Float32Array(kept.splice(best, 1)[0], 0, length);
+  if (bytes < SMALL) return new Float32Array(length);
+  // A little more, in steps of an eighth, so that it fits the next of about the same size; what is not touched costs nothing.
+  const step = 2 ** Math.max(0, Math.floor(Math.log2(bytes)) - 3);
+  return new Float32Array(new ArrayBuffer(Math.ceil(bytes / step) * step), 0, length);
+}
+
+/**
+ * Gives the memory of pixels back to the readers of this thread. `pixels`, and all else that lies in the same buffer, are empty
+ * from then on: their `length` is 0.
+ */
+export function recycle({ pixels }: { readonly pixels: Float32Array }): void {
+  const { buffer } = pixels;
+  if (!(buffer instanceof ArrayBuffer) || buffer.byteLength < SMALL) return;
+  kept.push(structuredClone(buffer, { transfer: [buffer] }));
+  const total = () => kept.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  while (kept.length > MOST.pieces || total() > MOST.bytes) kept.shift();
+}
