@@ -12,7 +12,7 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
-import { InputError, readFile, type BenchOptions, type BenchReport } from "m3ret";
+import { InputError, readFile, recycle, type BenchOptions, type BenchReport } from "m3ret";
 import { ratio, runPlan, takeTurns } from "./parts/report.js";
 
 interface DecodeCase {
@@ -64,10 +64,19 @@ function allowedCores(): string | null {
   return status === 0 ? (/: ([\d,-]+)\s*$/.exec(stdout)?.[1] ?? null) : null;
 }
 
-/** The same files by worker threads that are up already, each the next files that nobody has. */
+/** A file, and how many numbers it decodes to: about what it costs. */
+interface Decodable {
+  readonly path: string;
+  readonly values: number;
+}
+
+/** Every file comes so often in a turn: with two workers, the largest of few would else be all that one has time for. */
+const PASSES = 2;
+
+/** The same files by worker threads that are up already, each the next files that nobody has; the largest come first. */
 async function withWorkers<T>(
   count: number,
-  work: (decode: (files: readonly string[]) => Promise<void>) => Promise<T>,
+  work: (decode: (files: readonly Decodable[]) => Promise<void>) => Promise<T>,
 ) {
   const workers = Array.from({ length: count }, () => new Worker(new URL("./parts/decodeWorker.js", import.meta.url)));
   const some = (worker: Worker, paths: readonly string[]) => {
@@ -75,11 +84,20 @@ async function withWorkers<T>(
     worker.postMessage(paths);
     return answered;
   };
-  const decode = async (files: readonly string[]) => {
+  const decode = async (files: readonly Decodable[]) => {
     const waiting = [...files];
-    const share = Math.max(1, Math.min(8, Math.floor(files.length / count / 8))); // small files are not worth a message each
+    const part = files.reduce((sum, { values }) => sum + values, 0) / (16 * count); // small files are not worth a message each
+    const next = (): string[] => {
+      const taken: string[] = [];
+      for (let sum = 0; waiting.length > 0 && (sum === 0 || sum + waiting[0].values <= part);) {
+        const { path, values } = waiting.shift()!;
+        taken.push(path);
+        sum += values;
+      }
+      return taken;
+    };
     const run = async (worker: Worker) => {
-      while (waiting.length > 0) await some(worker, waiting.splice(0, share));
+      while (waiting.length > 0) await some(worker, next());
     };
     await Promise.all(workers.map(run));
   };
@@ -102,11 +120,14 @@ export function bench({ rounds = 5, ...options }: BenchOptions): Promise<BenchRe
         const ours = await readable(filesOf(of));
         const all = allowedCores();
         const core = all === null ? null : Number(/^\d+/.exec(all)![0]);
-        const answer = await peer?.ask({ do: "make", reader: of.reader, files: ours, core });
-        const files = answer ? (answer.files as unknown as string[]) : ours;
+        const paths = ours.map(({ path }) => path);
+        const answer = await peer?.ask({ do: "make", reader: of.reader, files: paths, core });
+        const both = answer ? new Set(answer.files as unknown as string[]) : new Set(paths);
+        const once = ours.filter(({ path }) => both.has(path)).sort((a, b) => b.values - a.values);
+        const files = once.flatMap((file) => Array.from({ length: PASSES }, () => file));
         if (files.length === 0) throw new InputError(`${dataFolder()}: no file of ${of.reader} that both sides read`);
         const held = core !== null && holdTo(String(core));
-        const one = withWorkers(1, (decode) => takeTurns(rounds, () => decode(files), peer));
+        const one = withWorkers(1, (decode) => takeTurns(rounds, () => decode(files), peer, PASSES));
         const times = await one.finally(() => all !== null && holdTo(all));
         const two = await withWorkers(2, (decode) => takeTurns(rounds, () => decode(files), null));
         const perSecond = (ms: number) => Number(((1000 * files.length) / ms).toFixed(1));
@@ -115,7 +136,7 @@ export function bench({ rounds = 5, ...options }: BenchOptions): Promise<BenchRe
           peer: times.peer && perSecond(times.peer),
           unit: "files/s",
           ratio: ratio(times.ours, times.peer),
-          files: files.length,
+          files: once.length,
           cores: held ? 1 : availableParallelism(),
           twoWorkers: availableParallelism() < 2 ? null : ratio(two.ours, times.ours),
         };
@@ -125,12 +146,13 @@ export function bench({ rounds = 5, ...options }: BenchOptions): Promise<BenchRe
   );
 }
 
-async function readable(paths: readonly string[]): Promise<string[]> {
-  const kept: string[] = [];
+async function readable(paths: readonly string[]): Promise<Decodable[]> {
+  const kept: Decodable[] = [];
   for (const path of paths) {
     try {
-      await readFile(path);
-      kept.push(path);
+      const decoded = await readFile(path);
+      kept.push({ path, values: decoded.pixels.length });
+      recycle(decoded);
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
     }

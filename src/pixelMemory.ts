@@ -33,13 +33,15 @@ export function pixelMemory(length: number): Float32Array {
 }
 
 /**
- * Gives the memory of pixels back to the readers of this thread. `pixels`, and all else that lies in the same buffer, are empty
- * from then on: their `length` is 0.
+ * Gives the memory of pixels back to the readers of this thread. `decoded.pixels` is empty from then on; whoever kept the array
+ * itself, or a part of it, would see the next file's values there. (Detaching the buffer would make those empty too, and costs as
+ * much as filling it.)
  */
-export function recycle({ pixels }: { readonly pixels: Float32Array }): void {
-  const { buffer } = pixels;
-  if (!(buffer instanceof ArrayBuffer) || buffer.byteLength < SMALL) return;
-  kept.push(structuredClone(buffer, { transfer: [buffer] }));
+export function recycle(decoded: { readonly pixels: Float32Array }): void {
+  const { buffer } = decoded.pixels;
+  (decoded as { pixels: Float32Array }).pixels = new Float32Array(0);
+  if (!(buffer instanceof ArrayBuffer) || buffer.byteLength < SMALL || kept.includes(buffer)) return;
+  kept.push(buffer);
   const total = () => kept.reduce((sum, { byteLength }) => sum + byteLength, 0);
   while (kept.length > MOST.pieces || total() > MOST.bytes) kept.shift();
 }

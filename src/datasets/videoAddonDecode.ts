@@ -15,6 +15,8 @@ export interface AddonRequest {
   /** The numbers of the frames that are asked for, rising; null for all. */
   readonly frames: readonly number[] | null;
   readonly atMost: number | null;
+  /** To decode with; 0 for as many as there are processors. */
+  readonly threads: number;
 }
 
 /** Takes a chosen frame: red, green and blue, each of `width · height` bytes or more, which are gone afterwards. */
@@ -167,7 +169,7 @@ class Film {
     this.#codec.allocContext3(codec);
     const filled = this.#codec.parametersToContext(codecpar);
     this.#codec.pktTimebase = timeBase;
-    this.#codec.threadCount = 0; // as many as there are processors
+    this.#codec.threadCount = request.threads;
     const opened = this.#codec.open2Sync(codec, null); // options would be freed twice
     if (filled < 0 || opened < 0) throw new FfmpegError(addon.FFmpegError.strerror(Math.min(filled, opened)));
     [this.#decoded, this.#between, this.#ready] = [0, 1, 2].map(() => {

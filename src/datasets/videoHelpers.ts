@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { isMainThread } from "node:worker_threads";
 import { InputError } from "../types.js";
 import { addonPackage, findAddon } from "./videoAddon.js";
 import type { AddonAnswer, AddonRequest } from "./videoAddonDecode.js";
@@ -175,7 +176,8 @@ type Question = Pick<AddonRequest, "task"> & Partial<AddonRequest>;
 async function ask(source: VideoSource, question: Question, sink: FrameCollector | null = null): Promise<AddonAnswer> {
   const { path, demuxer, maxPixels } = source;
   const nothing = { filters: { deinterlace: false }, frames: null, atMost: null };
-  const request: AddonRequest = { path: resolve(path), demuxer, maxPixels, ...nothing, ...question };
+  const threads = isMainThread ? 0 : 1; // beside a worker thread, others are at work
+  const request: AddonRequest = { path: resolve(path), demuxer, maxPixels, threads, ...nothing, ...question };
   if (busy >= availableParallelism()) await new Promise<void>((go) => waiting.push(go));
   busy++;
   try {
