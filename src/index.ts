@@ -14,7 +14,7 @@ export { mixture, strataOf } from "./datasets/mixture.js";
 export { openDataset } from "./datasets/open.js";
 export { testSplits } from "./datasets/publicSplit.js";
 export { readFile } from "./datasets/read.js";
-export { recycle } from "./pixelMemory.js";
+export { recycle } from "./datasets/pixelMemory.js";
 
 // transforms
 export { percentileScale, rangeScale, windowHu } from "./transforms/intensity.js";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { pixelMemory, recycle } from "../src/pixelMemory.js";
+import { pixelMemory, recycle } from "../src/datasets/pixelMemory.js";
 
 const LARGE = 2 ** 16;
 

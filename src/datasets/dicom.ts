@@ -1,7 +1,7 @@
 /** One DICOM file: a picture, a clip or a volume. */
 import type { DataSet } from "dicom-parser";
 import { readBytes } from "../files.js";
-import { pixelMemory } from "../pixelMemory.js";
+import { pixelMemory } from "./pixelMemory.js";
 import { InputError, type Decoded, type Kind, type Modality, type Shape3 } from "../types.js";
 import { asDamage, decimals, parseDicom, type DicomFile } from "./dicomFile.js";
 import {

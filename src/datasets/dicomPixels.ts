@@ -1,5 +1,5 @@
 /** The pixels of one DICOM file: frame by frame to numbers, colour to RGB, rescaled (PS3.3 C.7.6.3, C.11.1). */
-import { pixelMemory } from "../pixelMemory.js";
+import { pixelMemory } from "./pixelMemory.js";
 import { InputError, type Voi } from "../types.js";
 import { frameDecoder, UnsupportedFrame, type DecodedFrame, type FrameForm } from "./dicomCodecs.js";
 import { lookUpColour, paletteOf, toRgb, type Palette } from "./dicomColour.js";

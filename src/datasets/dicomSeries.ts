@@ -1,6 +1,6 @@
 /** A folder of DICOM slices, or what a DICOMDIR names, as one volume. */
 import { readBytes } from "../files.js";
-import { pixelMemory, recycle } from "../pixelMemory.js";
+import { pixelMemory, recycle } from "./pixelMemory.js";
 import { InputError, type Decoded } from "../types.js";
 import { readDicom, type DicomOptions } from "./dicom.js";
 import { filesOfDirectory } from "./dicomDir.js";

@@ -1,6 +1,6 @@
 /** Interleaved samples, as decoders give them, to planes of one or three channels. */
+import { pixelMemory } from "./pixelMemory.js";
 
-import { pixelMemory } from "../pixelMemory.js";
 /** How the channels of a picture are to be read. */
 export type Colours = "grey" | "rgb" | "cmyk";
 

@@ -1,5 +1,5 @@
 /** NIfTI-1, NIfTI-2 and Analyze 7.5 volumes (`.nii`, `.hdr` with `.img`, each gzipped or not), turned to RAS. */
-import { pixelMemory } from "../pixelMemory.js";
+import { pixelMemory } from "./pixelMemory.js";
 import { InputError, type Decoded, type Shape3 } from "../types.js";
 import { MAX_BYTES, unpackedHead, unpackedRange } from "./niftiBytes.js";
 import { hasHeader, parseHeader, withAxes, type VolumeHeader } from "./niftiHeader.js";

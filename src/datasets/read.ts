@@ -12,7 +12,7 @@ import { unpackedHead } from "./niftiBytes.js";
 import { contentOf, expectedFromName, readHead, wrongContent } from "./sniff.js";
 import { isVideoFormat, readVideo, type VideoOptions } from "./video.js";
 
-export { recycle } from "../pixelMemory.js";
+export { recycle } from "./pixelMemory.js";
 
 /** What a reader of one format may be told. */
 export interface ReadOptions {

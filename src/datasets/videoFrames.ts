@@ -1,5 +1,5 @@
 /** From streams of PGM pictures, one for each colour, to one array of frames. */
-import { pixelMemory, recycle } from "../pixelMemory.js";
+import { pixelMemory, recycle } from "./pixelMemory.js";
 import type { Shape4 } from "../types.js";
 
 /** Raised where frames stop fitting, so that the reader may ask for fewer. */

@@ -4,7 +4,7 @@ import type { DataRecord, Dataset, SkippedFile } from "../datasets/dataset.js";
 import { MONOCHROME1_WARNING } from "../datasets/dicom.js";
 import type { ReadOptions } from "../datasets/read.js";
 import { Random } from "../random.js";
-import { recycle } from "../pixelMemory.js";
+import { recycle } from "../datasets/pixelMemory.js";
 import { InputError } from "../types.js";
 import type { Decoded, Modality, OnProgress, Sample, Shape3, Shape4, Split } from "../types.js";
 import { onGrey } from "./crop.js";
