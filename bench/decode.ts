@@ -70,8 +70,10 @@ interface Decodable {
   readonly values: number;
 }
 
-/** Every file comes so often in a turn: with two workers, the largest of few would else be all that one has time for. */
-const PASSES = 2;
+/** How long a turn takes at least: threads that have slept take a while to wake, and the last file is one thread's alone. */
+const TURN_SECONDS = 0.5;
+/** Every file comes so often in a turn at least: with two workers, the largest of few would else be all that one has time for. */
+const LEAST_PASSES = 2;
 
 /** The same files by worker threads that are up already, each the next files that nobody has; the largest come first. */
 async function withWorkers<T>(
@@ -117,17 +119,18 @@ export function bench({ rounds = 5, ...options }: BenchOptions): Promise<BenchRe
       nameOf: ({ reader, folders }) => `${reader}'s files of ${folders.join(", ")}`,
       async measure(of, { peer }) {
         // Only what both sides read: a file that one refuses would be a gift to it.
-        const ours = await readable(filesOf(of));
+        const { files: ours, seconds } = await readable(filesOf(of));
+        const passes = Math.max(LEAST_PASSES, Math.ceil(TURN_SECONDS / seconds));
         const all = allowedCores();
         const core = all === null ? null : Number(/^\d+/.exec(all)![0]);
         const paths = ours.map(({ path }) => path);
         const answer = await peer?.ask({ do: "make", reader: of.reader, files: paths, core });
         const both = answer ? new Set(answer.files as unknown as string[]) : new Set(paths);
         const once = ours.filter(({ path }) => both.has(path)).sort((a, b) => b.values - a.values);
-        const files = once.flatMap((file) => Array.from({ length: PASSES }, () => file));
+        const files = once.flatMap((file) => Array.from({ length: passes }, () => file));
         if (files.length === 0) throw new InputError(`${dataFolder()}: no file of ${of.reader} that both sides read`);
         const held = core !== null && holdTo(String(core));
-        const one = withWorkers(1, (decode) => takeTurns(rounds, () => decode(files), peer, PASSES));
+        const one = withWorkers(1, (decode) => takeTurns(rounds, () => decode(files), peer, passes));
         const times = await one.finally(() => all !== null && holdTo(all));
         const two = await withWorkers(2, (decode) => takeTurns(rounds, () => decode(files), null));
         const perSecond = (ms: number) => Number(((1000 * files.length) / ms).toFixed(1));
@@ -146,8 +149,10 @@ export function bench({ rounds = 5, ...options }: BenchOptions): Promise<BenchRe
   );
 }
 
-async function readable(paths: readonly string[]): Promise<Decodable[]> {
+/** The files that we read, and how long that took. */
+async function readable(paths: readonly string[]): Promise<{ files: Decodable[]; seconds: number }> {
   const kept: Decodable[] = [];
+  const began = performance.now();
   for (const path of paths) {
     try {
       const decoded = await readFile(path);
@@ -157,5 +162,5 @@ async function readable(paths: readonly string[]): Promise<Decodable[]> {
       if (!(error instanceof InputError)) throw error;
     }
   }
-  return kept;
+  return { files: kept, seconds: (performance.now() - began) / 1000 };
 }

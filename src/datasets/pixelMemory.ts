@@ -16,7 +16,8 @@ const SMALL = 2 ** 14;
 const kept: ArrayBuffer[] = [];
 
 /**
- * `length` floats, which hold anything: the caller writes every one of them. Their buffer may be longer than they are.
+ * `length` floats, which hold anything: the caller writes every one of them. Where memory was handed back, their buffer may be
+ * longer than they are.
  */
 export function pixelMemory(length: number): Float32Array {
   const bytes = 4 * length;
@@ -26,10 +27,7 @@ export function pixelMemory(length: number): Float32Array {
     if (size >= bytes && size <= MUCH * bytes && (best < 0 || size < kept[best].byteLength)) best = i;
   }
   if (best >= 0) return new Float32Array(kept.splice(best, 1)[0], 0, length);
-  if (bytes < SMALL) return new Float32Array(length);
-  // A little more, in steps of an eighth, so that it fits the next of about the same size; what is not touched costs nothing.
-  const step = 2 ** Math.max(0, Math.floor(Math.log2(bytes)) - 3);
-  return new Float32Array(new ArrayBuffer(Math.ceil(bytes / step) * step), 0, length);
+  return new Float32Array(length);
 }
 
 /**

@@ -240,7 +240,8 @@ export async function prepareOne(
   try {
     const decoded = await dataset.read(record, enoughFor(record, preprocessing));
     const sample = prepareSample(record, decoded, preprocessing);
-    if (dataset.root !== undefined) recycle(decoded); // of a file: nobody else has it, and a sample has its own memory
+    // Of a file, nobody else has it; and a sample has memory of its own.
+    if (dataset.root !== undefined && sample.pixels.buffer !== decoded.pixels.buffer) recycle(decoded);
     return sample;
   } catch (error) {
     // Decoders throw what they like; whatever it was, it is said in the report, and the other files go on.
