@@ -1,10 +1,10 @@
 /** What is rearranged for the processor computes what it did before. */
 import { describe, expect, test } from "vitest";
-import { fitToCpu, plainProducts, sumInGroups, wholeGelu } from "../src/engine/cpuGraph.js";
+import { fitToCpu, LEFT_OUT, plainProducts, sumInGroups, wholeGelu } from "../src/engine/cpuGraph.js";
 import { GraphBuilder } from "../src/engine/onnxBuilder.js";
 import { foldScales, fuseGemm, removeDead } from "../src/engine/onnxOptimize.js";
 import type { OnnxGraph } from "../src/engine/onnx.js";
-import { createSession, loadRuntime, toOrt } from "../src/engine/runtime.js";
+import { createSession, loadRuntime, sessionOptions, toOrt } from "../src/engine/runtime.js";
 import { Random } from "../src/random.js";
 import { sizeOf } from "../src/types.js";
 
@@ -100,4 +100,11 @@ describe("gradients of weights and biases", () => {
     expect(ops(fitToCpu(gradients(64, 12, 20)))).toEqual(ops(gradients(64, 12, 20)));
     expect(ops(sumInGroups(gradients(641, 12, 20)))).toEqual(ops(gradients(641, 12, 20))); // 641 is prime
   });
+});
+
+test("an optimiser of ONNX Runtime is left out where that is asked for, and for no other file", () => {
+  expect(sessionOptions({ leaveOut: LEFT_OUT }).extra).toMatchObject({
+    optimization: { disable_specified_optimizers: "GemmTransposeFusion" },
+  });
+  expect(sessionOptions({}).extra).not.toHaveProperty("optimization");
 });

@@ -4,7 +4,7 @@
  */
 import { array, mapValues, under, withPrefix } from "./arrays.js";
 import type { Array32, BatchArray, NamedArrays, NamedTensors } from "./arrays.js";
-import { fitToCpu } from "./cpuGraph.js";
+import { fitToCpu, LEFT_OUT } from "./cpuGraph.js";
 import type { OnnxGraph } from "./onnx.js";
 import { lowerToOnnx } from "./onnxLower.js";
 import { NEXT_PACK, packState, planPacks, type Pack } from "./pack.js";
@@ -37,7 +37,7 @@ export interface CompileReport {
   readonly sessionSeconds: number;
 }
 
-export interface CompileOptions extends Omit<SessionOptions, "onDevice"> {
+export interface CompileOptions extends Omit<SessionOptions, "onDevice" | "leaveOut"> {
   readonly onCompile?: (report: CompileReport) => void;
   /** Where ONNX Runtime comes from. */
   readonly runtime?: () => Promise<Runtime>;
@@ -72,7 +72,8 @@ async function compile(
   const lowered = performance.now();
   const onDevice = Object.keys(graph.outputs).filter((name) => onWebgpu && name.startsWith(NEXT_PACK));
   // ONNX Runtime takes no graph that computes nothing, as that of a step that hands its state on.
-  const session = graph.nodes.length > 0 ? await createSession(runtime, graph, { ...options, onDevice }) : NOTHING;
+  const asked = { ...options, onDevice, ...(provider === "cpu" ? { leaveOut: LEFT_OUT } : {}) };
+  const session = graph.nodes.length > 0 ? await createSession(runtime, graph, asked) : NOTHING;
   options.onCompile?.({
     bucket,
     kernels: traced.kernels.length,

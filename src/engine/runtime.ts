@@ -2,7 +2,6 @@
 import { availableParallelism } from "node:os";
 import { InputError } from "../types.js";
 import type { BatchArray } from "./arrays.js";
-import { LEFT_OUT } from "./cpuGraph.js";
 import { serialiseOnnx, type OnnxGraph } from "./onnx.js";
 import { EngineUnavailable } from "./unavailable.js";
 
@@ -96,6 +95,8 @@ export interface SessionOptions {
   readonly profile?: string;
   /** Outputs that stay on the device, all others come back. WebGPU can do this, no other provider of the binding. */
   readonly onDevice?: readonly string[];
+  /** What ONNX Runtime may not do to the graph: names of its optimisers (`LEFT_OUT` of a graph that is fitted to the CPU). */
+  readonly leaveOut?: string;
 }
 
 /** The options of a session as ONNX Runtime spells them. */
@@ -104,6 +105,7 @@ export function sessionOptions({
   threads = computeThreads(),
   profile,
   onDevice = [],
+  leaveOut,
 }: SessionOptions): Record<string, unknown> {
   return {
     executionProviders: [{ name: provider }],
@@ -112,7 +114,7 @@ export function sessionOptions({
     logSeverityLevel: 3,
     extra: {
       session: { intra_op: SPINNING },
-      ...(provider === "cpu" ? { optimization: { disable_specified_optimizers: LEFT_OUT } } : {}),
+      ...(leaveOut ? { optimization: { disable_specified_optimizers: leaveOut } } : {}),
     },
     ...(provider === "dml" ? { enableMemPattern: false, executionMode: "sequential" } : {}), // as DirectML demands
     ...(profile ? { enableProfiling: true, profileFilePrefix: profile } : {}),
