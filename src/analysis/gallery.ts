@@ -3,7 +3,7 @@ import { createCanvas, type SKRSContext2D } from "@napi-rs/canvas";
 import { writeAtomic } from "../files.js";
 import { selectRows, type EmbeddingSet } from "../embeddings.js";
 import { labelColumn } from "../retrieval/protocol.js";
-import { jaccard, labelSetsIn, labelsIn } from "../retrieval/labelSets.js";
+import { labelSetsIn, shareLabel } from "../retrieval/labelSets.js";
 import { exactSearch } from "../retrieval/search.js";
 import { InputError, MODALITIES, type Decoded, type Modality } from "../types.js";
 import { count, type NumberRow, type Source } from "./chartStyle.js";
@@ -64,7 +64,7 @@ export function galleryRows(set: EmbeddingSet, options: GalleryOptions): Gallery
     const queries = selectRows(set, (i) => set.splits[i] === "query" && set.modalities[i] === from);
     const gallery = selectRows(set, (i) => set.splits[i] === "gallery" && set.modalities[i] === to);
     if (queries.n === 0 || gallery.n === 0) return [];
-    const isHit = (a: string, b: string) => (labelSets ? jaccard(labelsIn(a), labelsIn(b)) > 0 : a !== "" && a === b);
+    const isHit = (a: string, b: string) => (labelSets ? shareLabel(a, b) : a !== "" && a === b);
     const [asked, held] = [labelColumn(queries, label, "queries"), labelColumn(gallery, label, "gallery")];
     const { indices, scores } = exactSearch(queries, gallery, gallery.n); // all of it, to find the nearest right one
     const rows = asked.flatMap((value, q): GalleryRow[] => {

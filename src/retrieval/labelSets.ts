@@ -26,6 +26,9 @@ export function jaccard(a: readonly string[], b: readonly string[]): number {
   return all === 0 ? 0 : shared / all;
 }
 
+/** Whether two values share a label: `Effusion|Mass` and `Mass|Nodule` do; what is unlabelled shares nothing. */
+export const shareLabel = (a: string, b: string): boolean => jaccard(labelsIn(a), labelsIn(b)) > 0;
+
 /** 1 / log₂(r + 1): what the item at place r = 1, 2, … of a ranking counts. */
 const discount = (r: number): number => 1 / Math.log2(r + 1);
 

@@ -1,7 +1,7 @@
 /** Where each query found its first answer: one whole number a query, from which every Recall@K and paired test follows. */
 import { centrePerModality, selectRows, type EmbeddingSet } from "../embeddings.js";
 import type { NamedEmbeddings } from "../experiment.js";
-import { jaccard, labelSetsIn, labelsIn } from "../retrieval/labelSets.js";
+import { labelSetsIn, shareLabel } from "../retrieval/labelSets.js";
 import { labelColumn } from "../retrieval/protocol.js";
 import { forEachRanking } from "../retrieval/search.js";
 import type { Variant as Treatment } from "../analysis/tables.js";
@@ -113,7 +113,7 @@ export function firstRanks(queries: EmbeddingSet, gallery: EmbeddingSet, label: 
     ? [labelColumn(queries, label, "queries"), labelColumn(gallery, label, "gallery")]
     : [queries.groups, gallery.groups];
   const sets = label !== null && labelSetsIn(queries).includes(label);
-  const isHit = (a: string, b: string) => (sets ? jaccard(labelsIn(a), labelsIn(b)) > 0 : a === b);
+  const isHit = (a: string, b: string) => (sets ? shareLabel(a, b) : a === b);
   const ranks = new Array<number>(queries.n).fill(0);
   forEachRanking(queries, gallery, gallery.n, { excludeOwnGroup: label !== null }, (q, order) => {
     if (asked[q] !== "") ranks[q] = order.findIndex((g) => isHit(asked[q], given[g])) + 1;
