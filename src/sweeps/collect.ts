@@ -16,10 +16,8 @@ import { mixedAgainstSingle, type MixedRow } from "./mixed.js";
 import type { PointResult } from "./point.js";
 import { readingName } from "./ranks.js";
 import type { Sweep } from "./sweepFile.js";
+import { as, pixels, rounded, tripled, untrained, type Triple } from "./values.js";
 import type { Overrides } from "./variant.js";
-
-/** Value, low and high end of its 95 % interval over patients. */
-export type Triple = readonly [value: number, low: number, high: number];
 
 export interface CollectedSetting {
   readonly setting: string;
@@ -116,9 +114,6 @@ export interface Collected {
   /** Each method trained on all modalities against itself on one alone; empty where no point is. Files of before have none. */
   readonly mixed?: readonly MixedRow[];
 }
-
-const rounded = (x: number) => Number(x.toFixed(4));
-const tripled = ({ value, low, high }: Contrast): Triple => [rounded(value), rounded(low), rounded(high)];
 
 /** How a method is read in tables: MAE by "trained, mean, whitened", SimDINO by "trained, cls". */
 export function primaryReading(method: Method): string {
@@ -252,15 +247,9 @@ function grouped(results: readonly PointResult[]): Map<string, PointResult[]> {
   return settings;
 }
 
-/** The baselines' readings that stand beside a trained one: "untrained, mean, whitened" and "pixels, whitened". */
-export const untrained = (reading: string) => as(reading, "untrained");
-export const pixels = (reading: string) => reading.replace(/^\w+, (cls|mean)/, "pixels");
-
 /** Centring knows the query's modality: a column of its own, and no claim rests on it. */
 const isCentred = (reading: string) => reading.endsWith("centred");
 
-/** The same pooling and treatment, of another encoder. */
-export const as = (reading: string, role: string) => reading.replace(/^\w+/, role);
 const roleOf = ({ variant }: PointResult) => (variant.ceiling ? "ceiling" : "trained");
 
 function readingsOf({ ranked }: PointResult, role: string): readonly string[] {

@@ -1,7 +1,8 @@
 /** What a sweep has collected, in words: tables of values and effects, and every effect in a line. */
 import { METHOD_NAMES } from "../run.js";
 import type { Method } from "../trainers/objective.js";
-import { as, KINDS, pixels, untrained, type Collected, type Effect, type Triple } from "./collect.js";
+import { KINDS, type Collected, type Effect } from "./collect.js";
+import { as, pixels, signed, tripleWords, untrained } from "./values.js";
 
 /**
  * What an effect says: "up" or "down" where 0 is outside of its interval over patients, and over seeds where there are
@@ -12,8 +13,6 @@ export function verdictOf({ low, high, overSeeds, perSeed }: Effect): "up" | "do
   if (intervals.every(([from]) => from > 0)) return "up";
   return intervals.every(([, to]) => to < 0) ? "down" : "unclear";
 }
-
-const signed = (x: number) => `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(3)}`;
 
 /** `+0.021 [−0.004, +0.046]`, and over seeds `; seeds [−0.03, +0.07]` where there are some. */
 export function effectWords(effect: Effect): string {
@@ -37,16 +36,18 @@ export function collectedMarkdown(collected: Collected): string {
     [header, ["---", ...header.slice(1).map(() => "---:")], ...rows]
       .map((cells) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`)
       .join("\n");
-  const words = ([value, low, high]: Triple) => `${value.toFixed(3)} [${low.toFixed(3)}, ${high.toFixed(3)}]`;
   const values = settings.map(({ label, method, role, measured }) => [
     `${METHOD_NAMES[method]}: ${label}`,
-    ...names.map((name) => words(measured.values[as(primary[method], role)][name])),
+    ...names.map((name) => tripleWords(measured.values[as(primary[method], role)][name])),
   ]);
   const [{ values: plain }] = collected.baselines;
   const methods = [...new Set(settings.map(({ method }) => method))];
   const read = [...new Set(methods.flatMap((m) => [untrained(primary[m]), pixels(primary[m])]))];
   const whose = collected.baselines.length > 1 ? ` (beside ${settings[0].label})` : "";
-  const beside = read.map((reading) => [`${reading}${whose}`, ...names.map((name) => words(plain[reading][name]))]);
+  const beside = read.map((reading) => [
+    `${reading}${whose}`,
+    ...names.map((name) => tripleWords(plain[reading][name])),
+  ]);
   const chance = ["chance", ...outcomes.map((outcome) => outcome.chance.toFixed(3))];
   const effectRows = (against: Effect["against"]) => {
     const own = mainEffects(collected, against);

@@ -14,9 +14,7 @@ import type { Method } from "../trainers/objective.js";
 import { InputError, MODALITIES, type Modality } from "../types.js";
 import { chanceOf, contrast, directionsOf, hitsOf, type Outcome } from "./outcomes.js";
 import type { PointResult } from "./point.js";
-
-/** Value, low and high end of its 95 % interval over patients. */
-type Triple = readonly [value: number, low: number, high: number];
+import { pixels, rounded, signed, tripled, tripleWords, untrained, type Triple } from "./values.js";
 
 /** One method on one modality, at the seeds that both runs have. */
 export interface MixedRow {
@@ -42,7 +40,6 @@ export interface MixedRow {
 }
 
 const K = 1;
-const rounded = (x: number) => Number(x.toFixed(4));
 
 /**
  * A row for every run on a single modality that has the mixed run of its method beside it (same data, same seed).
@@ -83,8 +80,7 @@ export function mixedAgainstSingle(
     const read = reading(method);
     const value = (which: "mixed" | "alone", as: string): Triple => {
       const sides = pairs.map((pair) => ({ a: { result: pair[which], reading: as } }));
-      const { value, low, high } = contrast(sides, outcome, { rounds, seed });
-      return [rounded(value), rounded(low), rounded(high)];
+      return tripled(contrast(sides, outcome, { rounds, seed }));
     };
     const perSeed = pairs.map(({ mixed, alone }) => {
       const pair = { a: { result: mixed, reading: read }, b: { result: alone, reading: read } };
@@ -100,8 +96,8 @@ export function mixedAgainstSingle(
         chance: rounded(chanceOf(pairs[0].alone, outcome)),
       },
       ...{ mixed: value("mixed", read), alone: value("alone", read) },
-      untrained: value("mixed", read.replace("trained", "untrained")),
-      pixels: value("mixed", read.replace(/^trained, (cls|mean)/, "pixels")),
+      untrained: value("mixed", untrained(read)),
+      pixels: value("mixed", pixels(read)),
       comparison: comparisons[i],
       perSeed: perSeed.map(rounded),
       overSeeds: spread && [rounded(spread.low), rounded(spread.high)],
@@ -136,18 +132,15 @@ function outcomeOf(result: PointResult, modality: Modality): Outcome {
   return outcome;
 }
 
-const signed = (x: number) => `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(3)}`;
-const triple = ([value, low, high]: Triple) => `${value.toFixed(3)} [${low.toFixed(3)}, ${high.toFixed(3)}]`;
-
 /** Every row with chance, pixels and the untrained encoder beside it; the caption and what the tests said, from the numbers. */
 export function mixedMarkdown(rows: readonly MixedRow[], about: { readonly data: string }): string {
   if (rows.length === 0) throw new InputError("mixed against single: expected a run of one modality, got none");
   const cells = rows.map((row) => {
-    const { method, modality, seeds, queries, chance, mixed, alone, untrained, pixels, comparison, overSeeds } = row;
+    const { method, modality, seeds, queries, chance, mixed, alone, comparison, overSeeds } = row;
     const { difference, adjusted, verdict } = comparison;
     return [
       ...[METHOD_NAMES[method], modality, seeds.join(", "), String(queries), chance.toFixed(3)],
-      ...[triple(pixels), triple(untrained), triple(alone), triple(mixed)],
+      ...[row.pixels, row.untrained, alone, mixed].map(tripleWords),
       `${signed(difference.value)} [${signed(difference.low)}, ${signed(difference.high)}]`,
       overSeeds === null ? "–" : `[${overSeeds.map(signed).join(", ")}]`,
       ...[adjusted < 0.001 ? "< 0.001" : adjusted.toFixed(3), verdict],
