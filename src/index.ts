@@ -11,7 +11,7 @@ export type { DataRecord, Dataset, SkippedFile } from "./datasets/dataset.js";
 export { inspect } from "./datasets/inspect.js";
 export { openManifest } from "./datasets/manifest.js";
 export { mixture, strataOf } from "./datasets/mixture.js";
-export { openDataset } from "./datasets/open.js";
+export { entryFor, openDataset } from "./datasets/open.js";
 export { testSplits } from "./datasets/publicSplit.js";
 export { readFile } from "./datasets/read.js";
 export { recycle } from "./datasets/pixelMemory.js";
@@ -120,6 +120,7 @@ export { whyNoProbe, probe, probeRows } from "./analysis/probe.js";
 export type { ProbeReport } from "./analysis/probe.js";
 export { probeTable } from "./analysis/probeTable.js";
 export type { ProbeResult } from "./analysis/probeTable.js";
+export { trapWords } from "./analysis/traps.js";
 export { trustworthiness } from "./analysis/trustworthiness.js";
 export { umap2d } from "./analysis/umap.js";
 export { fitWhitening, whiten } from "./analysis/whiten.js";
@@ -127,9 +128,9 @@ export { fitWhitening, whiten } from "./analysis/whiten.js";
 // the experiment
 export { makeCeilings, storedCeilings } from "./ceiling.js";
 export { embedBaselines } from "./baselines.js";
-export { claimsMarkdown, claimsOf, PRIMARY } from "./claims.js";
+export { claimsMarkdown, claimsOf, PRIMARY, whyNotMarkdown } from "./claims.js";
 export { embedEvaluation, embedPixels, loadData, pretrainMethod, untrainedEncoder } from "./experiment.js";
-export { embedWithOnnx } from "./external.js";
+export { embedConfigured, embedWithOnnx, encodersHere } from "./external.js";
 export { growthFigure, growthReadings, loadGrowth } from "./growth.js";
 export { judge } from "./judge.js";
 export {
@@ -166,6 +167,8 @@ export { collectedCsv, collectedMarkdown, effectWords, mainEffects } from "./swe
 export { mixedFigure, mixedMarkdown, mixedWords } from "./sweeps/mixed.js";
 export type { MixedRow } from "./sweeps/mixed.js";
 export { runPoint } from "./sweeps/point.js";
+export { readingsMarkdown, readingTables } from "./sweeps/readingTables.js";
+export type { ReadingTable } from "./sweeps/readingTables.js";
 export {
   absentSweep,
   effectsFigureOf,
@@ -176,6 +179,7 @@ export {
   scalingFigureOf,
   scalingSeries,
 } from "./sweeps/read.js";
+export { schedulerScript } from "./sweeps/script.js";
 export { loadSweep, parseSweep } from "./sweeps/sweepFile.js";
 export { describeAll, resolveVariant } from "./sweeps/variant.js";
 export type { EmbeddingMap } from "./story.js";

@@ -11,6 +11,7 @@ import { collectedCsv, collectedMarkdown } from "../sweeps/collectedTables.js";
 import { mixedMarkdown } from "../sweeps/mixed.js";
 import { readPoint, runPoint } from "../sweeps/point.js";
 import { runPool } from "../sweeps/pool.js";
+import { readingsMarkdown } from "../sweeps/readingTables.js";
 import { SCHEDULERS, schedulerScript, type Scheduler } from "../sweeps/script.js";
 import { loadSweep, pointOf, shardOf, type Sweep, type SweepPoint } from "../sweeps/sweepFile.js";
 import { InputError, type OnProgress } from "../types.js";
@@ -180,9 +181,13 @@ function collectPoints(sweep: Sweep, options: SweepArguments): void {
   const text = JSON.stringify(collected) + "\n";
   writeAtomic(target, text);
   const { mixed = [], data } = collected;
-  const words =
-    collectedMarkdown(collected) +
-    (mixed.length > 0 ? `\n### Mixed against one modality alone\n\n${mixedMarkdown(mixed, { data: data.name })}` : "");
+  const words = [
+    collectedMarkdown(collected),
+    ...(mixed.length > 0
+      ? [`### Mixed against one modality alone\n\n${mixedMarkdown(mixed, { data: data.name })}`]
+      : []),
+    ...(collected.seeds.length > 1 ? [readingsMarkdown(collected)] : []),
+  ].join("\n");
   writeAtomic(`${stem}.md`, words);
   writeAtomic(`${stem}.csv`, collectedCsv(collected));
   answer(options.json, { file: target, bytes: text.length, points: results.length, missing }, () => {

@@ -51,8 +51,8 @@ export interface Measured {
   readonly values: Readonly<Record<string, Readonly<Record<string, Triple>>>>;
   /** Reading to summary to one value a seed. */
   readonly perSeed: Readonly<Record<string, Readonly<Record<string, readonly number[]>>>>;
-  /** Reading (none of the centred ones) to direction to mean over seeds. */
-  readonly directions: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  /** Reading to question (`directionsOf`) to one value a seed. Files of before have none. */
+  readonly questions?: Readonly<Record<string, Readonly<Record<string, readonly number[]>>>>;
 }
 
 /** A difference in a summary between a setting and what it is compared with, read alike. */
@@ -108,6 +108,8 @@ export interface Collected {
   /** How each method is read in tables: see `PRIMARY`. */
   readonly primary: Readonly<Record<Method, string>>;
   readonly settings: readonly CollectedSetting[];
+  /** Question (`directionsOf`) to what a random order would score. Files of before have none. */
+  readonly chances?: Readonly<Record<string, number>>;
   /** The untrained encoder and raw pixels, at the same seeds; one entry for all settings that share them. */
   readonly baselines: readonly Measured[];
   readonly effects: readonly Effect[];
@@ -193,6 +195,9 @@ export function collect(
     }),
     primary: { mae: primaryReading("mae"), simdino: primaryReading("simdino") },
     settings: collected,
+    chances: Object.fromEntries(
+      directionsOf(first).map((outcome) => [outcome.name, rounded(chanceOf(first, outcome))] as const),
+    ),
     baselines,
     effects: effectsOf(settings, outcomes, options),
     mixed: mixedAgainstSingle(results, { ...options, reading: primaryReading }),
@@ -230,11 +235,7 @@ function measure(
   return {
     values: map(tripled),
     perSeed: map(({ perSeed }) => perSeed.map(rounded)),
-    directions: Object.fromEntries(
-      Object.entries(
-        byReading(directionsOf(own[0]), (reading, outcome) => rounded(of(reading, outcome, 1).value)),
-      ).filter(([reading]) => !isCentred(reading)),
-    ),
+    questions: byReading(directionsOf(own[0]), (reading, outcome) => of(reading, outcome, 1).perSeed.map(rounded)),
   };
 }
 
@@ -246,9 +247,6 @@ function grouped(results: readonly PointResult[]): Map<string, PointResult[]> {
   for (const result of results) settings.set(result.setting, [...(settings.get(result.setting) ?? []), result]);
   return settings;
 }
-
-/** Centring knows the query's modality: a column of its own, and no claim rests on it. */
-const isCentred = (reading: string) => reading.endsWith("centred");
 
 const roleOf = ({ variant }: PointResult) => (variant.ceiling ? "ceiling" : "trained");
 

@@ -81,7 +81,8 @@ export function collectedMarkdown(collected: Collected): string {
   return parts.join("\n\n") + "\n";
 }
 
-const AGAINST: Readonly<Record<Effect["against"], string>> = {
+/** What differences are from, in words. */
+export const AGAINST: Readonly<Record<Effect["against"], string>> = {
   base: "the base of the method",
   untrained: "the untrained encoder, read alike",
   pixels: "raw pixels, treated alike",

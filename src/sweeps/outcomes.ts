@@ -47,13 +47,13 @@ export function summariesOf({ ranked, rows }: PointResult): Outcome[] {
   });
 }
 
-/** Every question as an outcome of its own: "xray", "xray → ct", "pair xray → ct". */
+/** Every question as an outcome of its own: "xray", "xray → ct", and pairs at 1 and their largest K, "pair xray → ct, 10". */
 export function directionsOf(result: PointResult): Outcome[] {
   const pairsK = summariesOf(result).find(({ name }) => name === "pairs")?.k ?? 1;
-  return questionsIn(result.ranked.rows).map((question) => {
+  return questionsIn(result.ranked.rows).flatMap((question): Outcome[] => {
     const { task, from, to } = question;
-    const name = from === to ? from : `${task === "pair" ? "pair " : ""}${from} → ${to}`;
-    return { name, k: task === "pair" ? pairsK : 1, questions: [question] };
+    if (task === "label") return [{ name: from === to ? from : `${from} → ${to}`, k: 1, questions: [question] }];
+    return [...new Set([1, pairsK])].map((k) => ({ name: `pair ${from} → ${to}, ${k}`, k, questions: [question] }));
   });
 }
 
