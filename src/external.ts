@@ -2,9 +2,9 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { encoderFile, loadCatalog, type Catalog } from "./datasets/catalog.js";
+import { encoderFile, hasEncoderFile, loadCatalog, type Catalog } from "./datasets/catalog.js";
 import { openDataset } from "./datasets/open.js";
-import { embeddingSet, type EmbeddingSet, type RowNotes } from "./embeddings.js";
+import { embeddingSet, selectRows, takeRows, type EmbeddingSet, type RowNotes } from "./embeddings.js";
 import { openOnnxEncoder, type OnnxEncoder, type OpenOnnxOptions } from "./encoder/embedOnnx.js";
 import { encoderGraph } from "./encoder/exportGraph.js";
 import { loadTimmVit } from "./encoder/timmVit.js";
@@ -12,7 +12,16 @@ import { serialiseOnnx } from "./engine/onnx.js";
 import { packageVersion, writeAtomic } from "./files.js";
 import { preprocessingFor, type OnnxPlan } from "./encoder/onnxEncoder.js";
 import { sideBySide } from "./engine/arrays.js";
-import { defaultCacheDir, factsOf, isJudged, type DataOptions } from "./experiment.js";
+import {
+  defaultCacheDir,
+  evaluationSamples,
+  factsOf,
+  isJudged,
+  plainAndWhitened,
+  type DataOptions,
+  type ExperimentData,
+  type NamedEmbeddings,
+} from "./experiment.js";
 import { prepareOne } from "./transforms/prepare.js";
 import { InputError, type Sample, type Split } from "./types.js";
 
@@ -131,6 +140,45 @@ export async function embedWithOnnx(
   } finally {
     await model.dispose();
   }
+}
+
+/** The names under `encoders` of the catalogue whose files are on this machine. */
+export function encodersHere(catalog: Catalog): string[] {
+  return Object.keys(catalog.encoders).filter((name) => hasEncoderFile(catalog, name));
+}
+
+/**
+ * Rows of every encoder under `encoders` of the catalogue whose file is here, plain and whitened, for tables beside our own; and one
+ * sentence for each whose file is here but cannot be used. A name without a file is nothing that is missing: nobody has put it there.
+ */
+export async function embedConfigured(
+  data: ExperimentData,
+  options: Omit<DataOptions, "ceiling"> & { readonly seed: number },
+): Promise<{ readonly embeddings: readonly NamedEmbeddings[]; readonly missing: readonly string[] }> {
+  const embeddings: NamedEmbeddings[] = [];
+  const missing: string[] = [];
+  const wanted = evaluationSamples(data).map(({ id }) => id);
+  for (const name of encodersHere(loadCatalog(options.catalogFile))) {
+    try {
+      const all = await embedWithOnnx(name, data.name, { ...options, train: true });
+      const held = selectRows(all, (i) => all.splits[i] !== "train");
+      const rowOf = new Map(held.ids.map((id, row) => [id, row]));
+      const lost = wanted.filter((id) => !rowOf.has(id)).length;
+      if (lost > 0) throw new InputError(`could not read ${lost} of the ${wanted.length} pictures of the other rows`);
+      const set = takeRows(held, wanted.map((id) => rowOf.get(id)!)); // prettier-ignore
+      const about = { name, role: "pretrained", pooling: "none", set } as const;
+      embeddings.push(
+        ...plainAndWhitened(
+          about,
+          selectRows(all, (i) => all.splits[i] === "train"),
+        ),
+      );
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      missing.push(`no row "${name}": ${error.message}`);
+    }
+  }
+  return { embeddings, missing };
 }
 
 function notesOf(

@@ -18,6 +18,7 @@ import {
   type ExperimentData,
   type NamedEmbeddings,
 } from "./experiment.js";
+import { embedConfigured } from "./external.js";
 import { embedGrowth } from "./growth.js";
 import { holdInterrupt } from "./interrupt.js";
 import { METHOD_NAMES, METHODS, presetOf } from "./presets.js";
@@ -91,8 +92,9 @@ export async function runExperiment(options: RunOptions): Promise<ExperimentRun>
       await pretrainFully(method, data, { ...options, engine }, join(folder, method)),
     ]);
   }
-  const { embeddings: baselines, missing } = await embedBaselines(data, options);
-  const embeddings = [...embedPixels(data), ...baselines];
+  const [baselines, configured] = [await embedBaselines(data, options), await embedConfigured(data, options)];
+  const missing = [...baselines.missing, ...configured.missing];
+  const embeddings = [...embedPixels(data), ...baselines.embeddings, ...configured.embeddings];
   for (const [name, role, encoder] of encoders) {
     embeddings.push(...(await embedEvaluation(name, role, encoder, data, { engine, onProgress })));
   }

@@ -54,8 +54,12 @@ const SHOWN = [
   ...Object.values(PRIMARY),
 ];
 
+/** And, where files of other projects' encoders are here, those as they come. */
+const isShown = ({ encoder, role, variant }: Answer["rows"][number]): boolean =>
+  SHOWN.includes(encoder) || (role === "pretrained" && variant === "plain");
+
 export function recallByModality({ rows }: Answer, about: About): Figure {
-  const shown = rows.filter((row) => SHOWN.includes(row.encoder));
+  const shown = rows.filter(isShown);
   const bars = shown.map((row) => ({ encoder: row.encoder, modality: row.from, ...measured(row, "1") }));
   const options = { ...about, queries: queriesOf(rows), metric: "Recall@1", name: "recall-by-modality" };
   return recallFigure(bars, { ...options, title: "Retrieval within each modality" });
@@ -71,7 +75,7 @@ export function crossModalHeatmap({ perModality, crossModal }: Judgement, encode
 }
 
 export function mriTransfer({ rows }: Answer, about: About): Figure {
-  const shown = rows.filter((row) => SHOWN.includes(row.encoder) && row.to === UNSEEN_MODALITY);
+  const shown = rows.filter((row) => isShown(row) && row.to === UNSEEN_MODALITY);
   const bars = shown.map((row) => ({ encoder: row.encoder, ...measured(row, "1") }));
   const options = { ...about, queries: queriesOf(shown), metric: "Recall@1", name: "mri-transfer" };
   return barFigure(bars, { ...options, title: "Transfer to MRI, never seen in pretraining" });
@@ -166,14 +170,16 @@ export async function mapPage(
 
 /** Loss terms against step; SimDINO's with the two ends that its expansion can reach. */
 export function lossCurves(method: Method, log: readonly LogLine[], preset: Preset, about: About): Figure {
-  const terms = method === "mae" ? ["loss"] : ["agreement", "expansion"];
-  const curves = terms.map((term): LossCurve => ({
+  const units = method === "mae" ? { loss: "patch variance" } : { agreement: "mean cosine", expansion: "γ · nats" };
+  const curves = Object.entries(units).map(([term, unit]): LossCurve => ({
     term,
+    unit,
     steps: log.map(({ step }) => step + 1),
     values: log.map((line) => Number(line[term])),
   }));
   const levels = method === "mae" ? [] : expansionLevels(preset.simdino);
-  return lossFigure(curves, { ...about, method: METHOD_NAMES[method], name: `loss-${method}`, levels });
+  const batch = preset[method].batchSize;
+  return lossFigure(curves, { ...about, method: METHOD_NAMES[method], batch, name: `loss-${method}`, levels });
 }
 
 /** The two ends of the expansion term of a preset, to be drawn dashed. */

@@ -126,6 +126,16 @@ export function medmnistFile(catalog: Catalog, name: string, { path }: MedmnistE
   return locate(catalog.file, path, `data set "${name}"`, "file");
 }
 
+/** Whether the file of an entry of `encoders` is on this machine. */
+export function hasEncoderFile(catalog: Catalog, name: string): boolean {
+  try {
+    return existsSync(encoderFile(catalog, name, catalog.encoders[name]));
+  } catch (error) {
+    if (error instanceof InputError) return false;
+    throw error;
+  }
+}
+
 /** The file of an entry of `encoders`, found as folders are. */
 export function encoderFile(catalog: Catalog, name: string, { file, get }: EncoderEntry): string {
   try {

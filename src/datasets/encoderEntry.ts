@@ -27,6 +27,8 @@ export interface EncoderEntry {
   readonly output?: string;
   /** Instead of the data set's own. */
   readonly fit?: (typeof FITS)[number];
+  /** What one vector is, where the file pools by itself: "the CLS token, projected to 512 numbers". */
+  readonly vector?: string;
   /** Where to get the file, and how it is made. */
   readonly get?: string;
   /** Of a vision transformer in a safetensors file: what it is read by (default cls). */
@@ -54,6 +56,7 @@ export const encoderEntry = z
     mean: channels,
     std: channels.refine((values) => values.every((value) => value > 0), "expected three numbers above 0"),
     output: text.optional(),
+    vector: text.optional(),
     fit: z.enum(FITS).optional(),
     get: text.optional(),
     pooling: z.enum(["cls", "mean"]).optional(),

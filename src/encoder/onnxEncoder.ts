@@ -16,7 +16,7 @@ export interface OnnxPlan {
   readonly name: string;
   readonly input: string;
   readonly output: string;
-  /** How an encoder of ours has pooled; of others, the output's name. */
+  /** How an encoder of ours has pooled; of others, what the entry says of the vector, or else the output's name. */
   readonly pooling: string;
   /** 4: [b, 3, H, W]. 5: [b, 3, D, H, W]. */
   readonly rank: 4 | 5;
@@ -55,7 +55,7 @@ export function planOnnx(path: string, options: OnnxEncoderOptions = {}): OnnxPl
     name: options.name ?? (ours ? file.metadata.method : basename(path).replace(/\.onnx$/i, "")),
     input: input.name,
     output,
-    pooling: ours ? file.metadata.pooling : output,
+    pooling: ours ? file.metadata.pooling : (options.vector ?? output),
     rank,
     size,
     batch: typeof batch === "number" && batch > 0 ? batch : null,
