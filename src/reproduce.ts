@@ -9,6 +9,8 @@ import { saveComparisons, saveTables } from "./analysis/tableFiles.js";
 import { saveGallery } from "./analysis/gallery.js";
 import { COLUMN_WIDTHS, savePrint, type Column } from "./analysis/printFigure.js";
 import { claimsOf, type Claim } from "./claims.js";
+import { loadCatalog } from "./datasets/catalog.js";
+import { anywhere } from "./datasets/open.js";
 import { publicRoot } from "./datasets/publicSets.js";
 import { testSplits } from "./datasets/publicSplit.js";
 import { fileStem } from "./experiment.js";
@@ -109,8 +111,10 @@ export function labelsOf({ data }: ExperimentRun): { label: string; crossModalLa
 }
 
 /** Runs everything and writes it into `out`; figures and results.json appear whole or not at all. */
-export async function reproduce(options: ReproduceOptions): Promise<Reproduction> {
+export async function reproduce(given: ReproduceOptions): Promise<Reproduction> {
   const began = performance.now();
+  // Notebooks run in a folder of their own, and must find the same data and the same run.
+  const options = given.data ? { ...given, data: anywhere(loadCatalog(given.catalogFile), given.data) } : given;
   const { out, onProgress } = options;
   const preset = presetOf(options.preset);
   const run = await runExperiment(options);

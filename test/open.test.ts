@@ -1,10 +1,10 @@
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { expect, test } from "vitest";
 import { loadCatalog, parseCatalog } from "../src/datasets/catalog.js";
 import type { Catalog } from "../src/datasets/catalog.js";
-import { openDataset } from "../src/datasets/open.js";
+import { anywhere, openDataset } from "../src/datasets/open.js";
 import { prepareAll } from "../src/transforms/prepare.js";
 import { InputError, MODALITIES, SPLITS } from "../src/types.js";
 
@@ -17,6 +17,9 @@ test("a folder with labels.csv is opened by its path without an entry", async ()
   const dataset = await openDataset(root, { catalog: parseCatalog("datasets: {}\n", "datasets.yaml"), cacheDir: root });
   expect(dataset.records.map(({ id }) => id)).toEqual(["x.png"]);
   expect(dataset.entry).toMatchObject({ kind: "folder", licence: "not stated" });
+  // Notebooks run in another working folder: there, too, the name means this folder. Listed names stay as they are.
+  expect(anywhere(loadCatalog(), relative(process.cwd(), root))).toBe(root);
+  expect(anywhere(loadCatalog(), "phantom")).toBe("phantom");
 });
 
 test("a name that is neither an entry nor a folder is refused with what there is", async () => {

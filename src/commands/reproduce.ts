@@ -2,7 +2,8 @@
 import type { Command } from "commander";
 import { toText } from "../analysis/tables.js";
 import type { Claim } from "../claims.js";
-import { entryOf, loadCatalog } from "../datasets/catalog.js";
+import { loadCatalog } from "../datasets/catalog.js";
+import { anywhere, entryFor } from "../datasets/open.js";
 import type { EngineName } from "../engine/engine.js";
 import { defaultCacheDir, sizesOf } from "../experiment.js";
 import { presetOf } from "../presets.js";
@@ -56,7 +57,7 @@ export function addReproduce(m3ret: Command): void {
     .command("notebooks")
     .description("execute the notebooks through the tslab kernel, in place; the run that they share is made first")
     .option("--preset <NAME>", "smoke, default or paper", "default")
-    .option("--data <NAME>", "an entry of datasets.yaml (default: the preset's)")
+    .option("--data <NAME>", "an entry of datasets.yaml, or a folder with a labels.csv (default: the preset's)")
     .option("--out <DIR>", "write executed copies to DIR/notebooks, and leave the notebooks as they are")
     .option("--runs <DIR>", "where training runs and embeddings are kept", "runs")
     .option("--seed <N>", "of every random choice", wholeNumber("seed"), 7)
@@ -75,9 +76,11 @@ interface NotebookArguments {
 
 async function executeNotebooks(options: NotebookArguments): Promise<void> {
   presetOf(options.preset);
-  if (options.data !== undefined) entryOf(loadCatalog(), options.data);
+  const catalog = loadCatalog();
+  if (options.data !== undefined) entryFor(catalog, options.data);
   if (options.out !== undefined) requireFolder("--out", options.out);
-  const shared = { ...options, cacheDir: defaultCacheDir() };
+  const data = options.data && anywhere(catalog, options.data);
+  const shared = { ...options, data, cacheDir: defaultCacheDir() };
   if (!hasRun(shared)) {
     // One run, made here and seen here: notebooks that find none would each make their own.
     process.stderr.write(`notebooks: no saved run in ${runFolder(shared)}, so it is made first\n`);

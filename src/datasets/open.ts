@@ -55,6 +55,11 @@ export function entryFor(catalog: Catalog, name: string): Entry {
   return !listed && existsSync(join(name, "labels.csv")) ? unlistedFolder(resolve(name)) : entryOf(catalog, name);
 }
 
+/** A data set's name as every working folder understands it: the path of a folder that is not listed becomes absolute. */
+export function anywhere(catalog: Catalog, name: string): string {
+  return !Object.hasOwn(catalog.datasets, name) && existsSync(join(name, "labels.csv")) ? resolve(name) : name;
+}
+
 async function opened(name: string, entry: Entry, options: OpenOptions): Promise<Dataset> {
   switch (entry.kind) {
     case "phantom":
