@@ -6,8 +6,13 @@ import { UNSEEN_MODALITY } from "./types.js";
 /** `yes` on all, `no` on none, `partly` on some of what was measured: see `claimsOf`. */
 export type Verdict = "yes" | "partly" | "no" | "not measured";
 
+/** What a claim is about. */
+export type ClaimTopic = "within" | "across" | "pairs" | "mri" | "mri to seen";
+
 export interface Claim {
   readonly claim: string;
+  readonly method: string;
+  readonly topic: ClaimTopic;
   readonly measured: string;
   readonly verdict: Verdict;
 }
@@ -105,28 +110,32 @@ export function claimsOf({ perModality, crossModal, pairs, mri }: Judgement): Cl
   return Object.entries(PRIMARY).flatMap(([method, encoder]) => {
     const of = (rows: readonly ResultRow[], question: Question = () => true) =>
       rows.filter((row) => row.encoder === encoder && question(row));
-    const claim = (text: string, own: readonly ResultRow[], judge: (own: readonly ResultRow[]) => Finding): Claim => {
+    type Judge = (own: readonly ResultRow[]) => Finding;
+    const claim = (topic: ClaimTopic, text: string, own: readonly ResultRow[], judge: Judge): Claim => {
       const nothing: Finding = { verdict: "not measured", measured: "no such data in this run" };
-      return { claim: `${method}: ${text}`, ...(own.length > 0 ? judge(own) : nothing) };
+      return { claim: `${method}: ${text}`, method, topic, ...(own.length > 0 ? judge(own) : nothing) };
     };
     const untrained = (answer: Answer) => (own: readonly ResultRow[]) => againstUntrained(answer, own);
     const k = String(Math.max(...Object.keys(pairs.rows[0]?.recallAtK ?? { 1: 0 }).map(Number)));
     return [
-      claim("retrieval within every pretraining modality", of(perModality.rows), untrained(perModality)),
+      claim("within", "retrieval within every pretraining modality", of(perModality.rows), untrained(perModality)),
       claim(
+        "across",
         "alignment across modalities without pairs (into CT)",
         of(crossModal.rows, ({ to }) => to === "ct"),
         untrained(crossModal),
       ),
-      claim("finds the same patient across X-ray and CT", of(pairs.rows), (own) =>
+      claim("pairs", "finds the same patient across X-ray and CT", of(pairs.rows), (own) =>
         againstChanceAndUntrained(pairs, own, k),
       ),
       claim(
+        "mri",
         "transfer to MRI, never seen",
         of(mri.rows, ({ to }) => to === UNSEEN_MODALITY),
         untrained(mri),
       ),
       claim(
+        "mri to seen",
         "MRI queries find seen modalities",
         of(mri.rows, ({ to }) => to !== UNSEEN_MODALITY),
         untrained(mri),
@@ -139,4 +148,53 @@ export function claimsOf({ perModality, crossModal, pairs, mri }: Judgement): Cl
 export function claimsMarkdown(claims: readonly Claim[]): string {
   const rows = claims.map(({ claim, verdict, measured }) => `| ${claim} | **${verdict}** | ${measured} |`);
   return ["| claim | holds here | measured |", "|---|---|---|", ...rows, ""].join("\n");
+}
+
+/** Why a claim might not show: guesses, and so without numbers. What is said of a method comes before what is said of all. */
+const GUESSES: Readonly<Record<ClaimTopic, Readonly<Record<string, string>> & { readonly all: string }>> = {
+  within: {
+    MAE:
+      "its loss is paid patch by patch, so what it keeps is grey values and texture as much as anatomy, and cosine weighs all of " +
+      "it alike; whitening mends a part",
+    all:
+      "where an untrained encoder or raw pixels find the class already (position, outline, the look of a device), little is left to " +
+      "learn, and crops and exposure teach an encoder to forget some of just that",
+  },
+  across: {
+    MAE: "painting what is hidden asks nothing of two modalities at once: they may share all weights and still lie apart",
+    all:
+      "alignment needs something that both modalities show, and it comes late in training (04 draws it); endoscopy shares labels but " +
+      "no anatomy with a scan",
+  },
+  pairs: {
+    all:
+      "two patients of one region differ by less than two pictures of one patient do (position, field of view), and a training that " +
+      "makes views agree is told to forget such differences",
+  },
+  mri: {
+    all: "MRI has a contrast that no seen modality has; what carries over is outline, and raw pixels and untrained weights have that, too",
+  },
+  "mri to seen": {
+    MAE: "as across modalities: painting never brings two of them together",
+    all: "as across modalities; where MRI and the other share no anatomy, there is nothing to find",
+  },
+};
+
+/**
+ * A line for each claim that does not hold in full: that it does not, and why it might be. Empty where every claim that was measured
+ * holds.
+ */
+export function whyNotMarkdown(claims: readonly Claim[]): string {
+  const open = claims.filter(({ verdict }) => verdict === "no" || verdict === "partly");
+  const lines = open.map(({ claim, verdict, method, topic }) => {
+    const { all, ...own } = GUESSES[topic];
+    const shows = verdict === "no" ? "does not show" : "shows in part";
+    return `* *${claim}* ${shows}. It might be that ${[...(method in own ? [own[method]] : []), all].join("; or that ")}.`;
+  });
+  if (lines.length === 0) return "";
+  return [
+    ...lines,
+    "* For all of them: the encoder is small, its training short and its patients few beside the paper's; and one seed is one draw " +
+      "(06 has three).",
+  ].join("\n");
 }

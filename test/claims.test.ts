@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { claimsOf, PRIMARY } from "../src/claims.js";
+import { claimsOf, PRIMARY, whyNotMarkdown } from "../src/claims.js";
 import type { Answer, Judgement, ResultRow } from "../src/judge.js";
 import type { Modality } from "../src/types.js";
 
@@ -80,4 +80,18 @@ test("a paired test is told beside the verdict and does not change it", () => {
   });
   expect(claim.verdict).toBe("no");
   expect(claim.measured).toMatch(/; above it by a paired test \(Holm over 32\) in 1$/);
+});
+
+test("where a claim does not show, it is said with a guess at why; where all hold or nothing was measured, nothing is", () => {
+  const words = whyNotMarkdown([within(0.44, 0.4, 0.5)]);
+  expect(words).toMatch(
+    /^\* \*MAE: retrieval within every pretraining modality\* does not show\. It might be that its loss is paid/,
+  );
+  expect(whyNotMarkdown([within(0.58, 0.4, 0.5)])).toContain("shows in part");
+  expect(whyNotMarkdown([within(0.8, 0.4, 0.5)])).toBe("");
+  expect(whyNotMarkdown(claimsOf(nothing))).toBe("");
+  for (const { method, topic } of claimsOf(nothing)) {
+    const claim = { claim: "c", measured: "m", verdict: "no", method, topic } as const;
+    expect(whyNotMarkdown([claim])).toMatch(/It might be that \w/);
+  }
 });

@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { captionOf, escapeLatex, notesOf, saveComparisons, saveTables, toLatex } from "../src/analysis/tableFiles.js";
 import type { Comparison } from "../src/analysis/comparisons.js";
 import type { Cell, Table } from "../src/analysis/tables.js";
-import { THIN, trapsOf } from "../src/analysis/traps.js";
+import { THIN, trapWords, trapsOf } from "../src/analysis/traps.js";
 
 const cell = (value: number, marks = "", width = 0.1): Cell => ({
   value,
@@ -120,4 +120,12 @@ test("a trap is told where it concerns a column, and thin classes are counted", 
   expect(trapsOf([row("xray", "xray", [1]), row("ct", "ct", [1])], [])).toEqual([
     "classes with fewer than 5 queries: 1 of 1 (least: c0, 1)",
   ]);
+});
+
+test("a trap follows the words of a figure that it concerns, and no others", () => {
+  const says = "the class is the hospital";
+  const entry = { traps: [{ says, modalities: ["xray", "ct"] as const, label: "class" }, { says: "few patients" }] };
+  expect(trapWords(entry, ["ct", "mri", "ct"], "class")).toBe(`\n\n**Trap** (ct): ${says}.\n\n**Trap**: few patients.`);
+  expect(trapWords(entry, ["xray"], "region")).toBe("\n\n**Trap**: few patients.");
+  expect(trapWords({}, ["xray"], "class")).toBe("");
 });

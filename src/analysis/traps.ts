@@ -35,6 +35,26 @@ export function trapsOf(rows: readonly TrappedRow[], traps: readonly Trap[]): st
   return [...told, ...thinClasses(columns)];
 }
 
+/**
+ * The traps that concern pictures of these modalities read by this label, as a paragraph that may follow any number's words: for
+ * figures, galleries and sentences, which have no table to say it. `"\n\n**Trap** (xray): the class equals the hospital."`
+ *
+ * @returns "" where none do
+ */
+export function trapWords(
+  { traps = [] }: { readonly traps?: readonly Trap[] },
+  modalities: readonly string[],
+  label: string,
+): string {
+  return traps
+    .flatMap(({ says, modalities: where, label: by }) => {
+      const hit = modalities.filter((one) => where?.includes(one as Modality) ?? true);
+      if (hit.length === 0 || (by !== undefined && by !== label)) return [];
+      return [`\n\n**Trap**${where === undefined ? "" : ` (${[...new Set(hit)].join(", ")})`}: ${says}.`];
+    })
+    .join("");
+}
+
 function thinClasses(columns: ReadonlyMap<string, TrappedRow>): string[] {
   const found = [...columns].flatMap(([column, { perClass }]) => {
     const classes = Object.entries(perClass);
