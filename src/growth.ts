@@ -187,7 +187,7 @@ export function growthFigure(
   return curveFigure(points, {
     name: `growth-${method}`,
     title: `Growth over training: ${PRIMARY[name]}`,
-    caption: `Retrieval and alignment of ${PRIMARY[name]} after each number of steps; n: ${sizes}`,
+    caption: `Retrieval and alignment of ${PRIMARY[name]} after each number of steps; Recall@1 as a fraction of queries, the rest without unit; n: ${sizes}`,
     xTitle: "Training step",
     spacing: "even",
     levels,

@@ -76,3 +76,16 @@ test("a curve has one panel for each measure, every encoder once in the legend, 
   expect(xs).toEqual([0, 1, 2, 3]); // side by side
   expect(() => curveFigure([{ ...points[0], value: NaN }], options)).toThrow("row 0 has value = NaN");
 });
+
+test("chance as a curve is dashed, without marker or interval, and stands once in the key", () => {
+  const at = (encoder: string, panel: string, x: number, value: number) => ({ encoder, panel, x, value, low: value - 0.1, high: value + 0.1 }); // prettier-ignore
+  const points = ["a", "b"].flatMap((panel) => [1, 5].flatMap((k) => [at("MAE", panel, k, 0.5), at("chance", panel, k, 0.1 * k)])); // prettier-ignore
+  const figure = curveFigure(points, { name: "k", title: "K", caption: "by K", xTitle: "K", dataSet: "sets", seed: 7 });
+  const chance = figure.data.filter(({ name }) => name === "chance");
+  expect(chance.map(({ mode, y, showlegend }) => [mode, y, showlegend])).toEqual([
+    ["lines", [0.1, 0.5], true],
+    ["lines", [0.1, 0.5], false],
+  ]);
+  for (const trace of chance) expect([trace.error_y, trace.marker]).toEqual([undefined, undefined]);
+  expect(figure.caption).toBe("by K; sets, seed 7; bars: 95 % intervals; dashed: chance.");
+});

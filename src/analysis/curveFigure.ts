@@ -76,12 +76,20 @@ export function curveFigure(points: readonly CurvePoint[], options: CurveOptions
   const data: Trace[] = [];
   panels.forEach((panel, i) => {
     const where = { xaxis: "x", yaxis: `y${axisNumber(i)}` };
-    layout[`yaxis${axisNumber(i)}`] = axis(panel, { nticks: 4 });
+    layout[`yaxis${axisNumber(i)}`] = axis(panel, { nticks: 5 });
     encoders.forEach((encoder, e) => {
       const own = points
         .filter((point) => point.panel === panel && point.encoder === encoder)
         .sort((a, b) => a.x - b.x);
       if (own.length === 0) return;
+      if (encoder === CHANCE) {
+        data.push({
+          ...where,
+          ...{ type: "scatter", mode: "lines", name: CHANCE, legendgroup: CHANCE, showlegend: i === 0 },
+          ...{ x: own.map(({ x }) => place(x)), y: own.map(({ value }) => value), line: CHANCE_LINE },
+        });
+        return;
+      }
       const colour = colours.get(encoder);
       data.push({
         ...where,
@@ -107,11 +115,11 @@ export function curveFigure(points: readonly CurvePoint[], options: CurveOptions
         showlegend: !data.some((trace) => trace.name === level.name),
         x: [place(xs[0]) - 0.06 * reach, place(xs[xs.length - 1]) + 0.06 * reach],
         y: [level.value, level.value],
-        line: level.name === "chance" ? CHANCE_LINE : { ...CHANCE_LINE, color: colourOf(level.name), dash: "2px,2px" },
+        line: level.name === CHANCE ? CHANCE_LINE : { ...CHANCE_LINE, color: colourOf(level.name), dash: "2px,2px" },
       });
     }
   });
-  const dashed = [...new Set(levels.map((level) => level.name))];
+  const dashed = [...new Set([...encoders.filter((one) => one === CHANCE), ...levels.map((level) => level.name)])];
   return {
     name: options.name,
     title: options.title,
@@ -158,5 +166,7 @@ function legendLines(names: readonly string[], width: number): number {
 /** The name of a panel without its line break. */
 const plain = (panel: string) => panel.replace("<br>", " ");
 
+/** An encoder of this name is no encoder: what a random order would score, drawn dashed and without intervals. */
+const CHANCE = "chance";
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "x", "star"];
 const colourOf = (name: string) => encoderColours([name]).get(name);

@@ -29,6 +29,8 @@ export interface LossLevel {
 
 export interface LossOptions extends Source {
   readonly method: string;
+  /** Samples of one step. */
+  readonly batch?: number;
   readonly levels?: readonly LossLevel[];
   readonly name?: string;
   readonly title?: string;
@@ -41,7 +43,7 @@ const PANEL_HEIGHT = 150;
  * drawn twice: as they came, pale, and as their running mean over a fortieth of the run.
  */
 export function lossFigure(curves: readonly LossCurve[], options: LossOptions): Figure {
-  const { method, levels = [], dataSet, seed, name = "loss", title = `Training with ${method}` } = options;
+  const { method, batch, levels = [], dataSet, seed, name = "loss", title = `Training with ${method}` } = options;
   const numbers = curves.flatMap(({ term, steps, values }) => {
     return steps.map((step, i) => ({ term, step, value: values[i] }));
   });
@@ -94,7 +96,8 @@ export function lossFigure(curves: readonly LossCurve[], options: LossOptions): 
     name,
     title,
     caption:
-      `${curves.map((curve) => curve.term).join(", ")} of ${method} over ${count(last)} steps; ${dataSet}, seed ${seed}` +
+      `${curves.map((curve) => curve.term).join(", ")} of ${method} over ${count(last)} steps` +
+      `${batch === undefined ? "" : ` of n = ${count(batch)} samples`}; ${dataSet}, seed ${seed}` +
       (window > 1 ? `; dark: running mean of ${window}` : "") +
       (named.length > 0 ? `; dashed: ${named.join(", ")}.` : "."),
     size: { width: 560, height: 100 + PANEL_HEIGHT * curves.length },

@@ -21,6 +21,7 @@ export interface RunCurve {
 
 /** Tol's bright colours (Tol 2021), colour-blind safe; beyond seven runs dashes tell them apart. */
 const COLOURS = ["#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#BBBBBB"];
+const UNITS: Readonly<Record<string, string>> = { mae: "patch variance", simdino: "−cosine − γ · nats" };
 const DASHES = ["solid", "6px,3px", "2px,2px"];
 
 /** The running mean (over a fortieth of the run) of each run's loss against its step; a panel for each method. */
@@ -58,7 +59,12 @@ export function runsFigure(
       legend: LEGEND_ABOVE,
       showlegend: true,
       xaxis: axis("Step"),
-      ...Object.fromEntries(methods.map((m) => [`yaxis${axisNumber(m)}`, axis(`${m} loss`, { nticks: 5 })])),
+      ...Object.fromEntries(
+        methods.map((m) => [
+          `yaxis${axisNumber(m)}`,
+          axis(`${m} loss${UNITS[m] ? `<br>(${UNITS[m]})` : ""}`, { nticks: 5 }),
+        ]),
+      ),
     }),
     numbers,
     dataSet,
