@@ -94,6 +94,26 @@ test("every recipe that comes with the package can be read, and says that its sh
   expect(Object.keys(loadRecipe(join(recipes, "m3ret-like.yaml"), catalog).shares)).toHaveLength(4);
 });
 
+test("m3ret-like says how many samples its sets hold, by the counts of the catalogue, and how much of the paper's that is", () => {
+  const recipe = loadRecipe(join(recipes, "m3ret-like.yaml"), catalog);
+  const samples = (name: string) => {
+    const { images = 0, videos = 0, volumes, scans = 0 } = catalog.public[name].count;
+    return images + videos + (volumes ?? scans);
+  };
+  const perModality = new Map<string, number>();
+  for (const name of recipe.sets) {
+    const [modality] = catalog.public[name].modalities;
+    perModality.set(modality, (perModality.get(modality) ?? 0) + samples(name));
+  }
+  const all = [...perModality.values()].reduce((a, b) => a + b);
+  const paper = 867_653; // its abstract
+  expect(recipe.about).toContain(`${all.toLocaleString("en")} samples, ${Math.round((100 * all) / paper)} % of the paper's ${paper.toLocaleString("en")}`); // prettier-ignore
+  const comment = readFileSync(join(recipes, "m3ret-like.yaml"), "utf8");
+  for (const n of [...perModality.values(), all, all + samples("mimic-cxr-jpg") + samples("chexpert")]) {
+    expect(comment).toContain(n.toLocaleString("en"));
+  }
+});
+
 test("a recipe with MRI is refused, as a share and as a set", () => {
   const refusal = (text: string) => {
     const file = join(folderWith({ "r.yaml": `title: t\nabout: ours\n${text}\n` }), "r.yaml");
