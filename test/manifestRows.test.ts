@@ -80,7 +80,7 @@ test("a folder without the files or the table of its set is refused in one line"
   );
   const table = { "Data_Entry_2017.csv": "a,b\n1,2\n" };
   expect(() => rowsOf("chestxray14", table)).toThrow('expected a column "Image Index", got a, b');
-  expect(() => rowsOf("padchest", { a: "x" })).toThrow("padchest: the catalogue has no rules for its files");
+  expect(() => rowsOf("luna16", { a: "x" })).toThrow("luna16: the catalogue has no rules for its files");
 });
 
 test("every recipe that comes with the package can be read, and says that its shares are ours", () => {

@@ -8,7 +8,7 @@ import { findFfmpeg } from "../src/datasets/videoProcess.js";
 import { Random } from "../src/random.js";
 import { fixture } from "./readersFixture.js";
 
-function put(root: string, path: string, bytes: string | Uint8Array): void {
+export function put(root: string, path: string, bytes: string | Uint8Array): void {
   mkdirSync(dirname(join(root, path)), { recursive: true });
   writeFileSync(join(root, path), bytes);
 }
@@ -29,11 +29,18 @@ function disc(side: number, channels: 1 | 3, klass: number, random: Random): Uin
   return bytes;
 }
 
-async function picture(root: string, path: string, channels: 1 | 3, klass: number): Promise<void> {
+export async function picture(root: string, path: string, channels: 1 | 3, klass: number): Promise<void> {
   const side = 48;
   const raw = sharp(disc(side, channels, klass, new Random(path)), { raw: { width: side, height: side, channels } });
   const image = path.endsWith(".png") ? raw.toColourspace(channels === 1 ? "b-w" : "srgb").png() : raw.jpeg();
   put(root, path, await image.toBuffer());
+}
+
+/** Two seconds of a moving test card. */
+export function film(root: string, path: string): void {
+  mkdirSync(dirname(join(root, path)), { recursive: true });
+  const source = ["-f", "lavfi", "-i", "testsrc=s=48x48:r=10:d=2", "-c:v", "mpeg4"];
+  execFileSync(findFfmpeg().program, ["-nostdin", "-v", "error", "-y", ...source, `file:${join(root, path)}`]);
 }
 
 /** A NIfTI-1 volume in Hounsfield units, 12 slices of 24 × 24 unless told: air, and a ball of soft tissue. */
@@ -87,12 +94,10 @@ export async function hyperKvasir(root: string): Promise<void> {
   for (const [klass, name] of classes.entries()) {
     for (let i = 0; i < 10; i++) await picture(root, `labeled-images/${name}/${klass}${i}.jpg`, 3, klass);
   }
-  const film = "labeled-videos/lower-gi-tract/quality-of-mucosal-view/a.avi";
-  mkdirSync(dirname(join(root, film)), { recursive: true });
-  const source = ["-f", "lavfi", "-i", "testsrc=s=48x48:r=10:d=2", "-c:v", "mpeg4"];
-  execFileSync(findFfmpeg().program, ["-nostdin", "-v", "error", "-y", ...source, `file:${join(root, film)}`]);
+  const path = "labeled-videos/lower-gi-tract/quality-of-mucosal-view/a.avi";
+  film(root, path);
   for (const name of ["b", "c", "d", "e", "f"])
-    copyFileSync(join(root, film), join(root, film.replace("a.avi", `${name}.avi`)));
+    copyFileSync(join(root, path), join(root, path.replace("a.avi", `${name}.avi`)));
 }
 
 /** BUSI: three classes, each picture with the mask of its lesion beside it. */

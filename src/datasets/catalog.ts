@@ -11,6 +11,7 @@ import type { Catalog, Entry, FolderEntry, MedmnistEntry, PublicEntry } from "./
 import { locate, type EncoderEntry } from "./encoderEntry.js";
 import { MEDMNIST, setOfFile } from "./medmnistSets.js";
 import { retrievalLabelOf, type PublicSet } from "./publicSets.js";
+import { holdsLabelSet } from "./recordRules.js";
 
 export type * from "./catalogTypes.js";
 export { isOrientation, sizes } from "./catalogSchema.js";
@@ -82,7 +83,7 @@ function publicEntry(set: PublicSet): PublicEntry {
 
 /**
  * The label columns in which a picture may have several labels at once, with `LABEL_SEPARATOR` between: those that an entry names,
- * those of a public set whose rule says what stands `several`, and `class` of MedMNIST's multi-label set.
+ * those of a public set whose rule finds several (`holdsLabelSet`), and `class` of MedMNIST's multi-label set.
  */
 export function labelSetsOf(entry: Entry): readonly string[] {
   const named = entry.labelSets ?? [];
@@ -93,7 +94,9 @@ export function labelSetsOf(entry: Entry): readonly string[] {
   if (entry.kind !== "public") return named;
   const npz = entry.set.layout.map((file) => setOfFile(file)).find((set) => set !== undefined);
   if (npz !== undefined) return MEDMNIST[npz].multiLabel ? ["class"] : [];
-  return Object.entries(entry.set.records?.labels ?? {}).flatMap(([column, { several }]) => (several ? [column] : []));
+  return Object.entries(entry.set.records?.labels ?? {}).flatMap(([column, rule]) =>
+    holdsLabelSet(rule) ? [column] : [],
+  );
 }
 
 /**

@@ -168,12 +168,17 @@ const PUBLIC_PREPROCESSING = {
   orientation: "LPS", // axial slices as radiologists look at them
 } satisfies z.input<typeof preprocessing>;
 
+/** What an entry says takes the place of the same key alone. */
+function withPublicDefaults(said: unknown): unknown {
+  return typeof said === "object" || said === undefined ? { ...PUBLIC_PREPROCESSING, ...said } : said;
+}
+
 /** All of `datasets.yaml`. */
 export const schema = z.strictObject({
   // YAML anchors need a home: settings shared by several entries stand here, and are checked where they are used.
   shared: z.unknown().optional(),
   datasets: z.record(text, entry),
-  public: z.record(text, publicSetSchema(preprocessing.prefault(PUBLIC_PREPROCESSING))).prefault({}),
+  public: z.record(text, publicSetSchema(z.preprocess(withPublicDefaults, preprocessing))).prefault({}),
   encoders: z.record(text, encoderEntry).prefault({}),
 });
 

@@ -12,35 +12,47 @@ export interface CsvRow {
  *
  * Throws a plain `Error` with the line number where a quote is never closed.
  */
-export function parseCsv(text: string): CsvRow[] {
-  const rows: CsvRow[] = [];
+export function* csvRows(text: string): Generator<CsvRow, void> {
   let fields: string[] = [];
-  let field = "";
-  let quotedAt = 0; // the line on which an open quote began, 0 outside quotes
   let line = 1;
   let start = 1;
-
-  const endRow = (): void => {
+  let at = text.charCodeAt(0) === 0xfeff ? 1 : 0;
+  while (at <= text.length) {
+    let field = "";
+    if (text[at] === '"') {
+      const quotedAt = line;
+      for (let from = at + 1, closed = false; !closed;) {
+        const quote = text.indexOf('"', from);
+        if (quote < 0) throw new Error(`line ${quotedAt}: a quote is never closed`);
+        field += text.slice(from, quote);
+        closed = text[quote + 1] !== '"';
+        if (!closed) field += '"';
+        from = quote + 2;
+        at = quote + 1;
+      }
+      for (let i = field.indexOf("\n"); i >= 0; i = field.indexOf("\n", i + 1)) line++;
+    }
+    const end = endOf(text, at);
+    const last = text[end] !== ",";
+    const cut = last && text[end] === "\n" && end > at && text[end - 1] === "\r" ? end - 1 : end;
+    field += text.slice(at, cut);
     fields.push(field);
-    if (fields.length > 1 || field !== "") rows.push({ line: start, fields });
-    [fields, field, start] = [[], "", line + 1];
-  };
-
-  for (let i = text.charCodeAt(0) === 0xfeff ? 1 : 0; i < text.length; i++) {
-    const c = text[i];
-    if (quotedAt > 0) {
-      if (c !== '"') field += c;
-      else if (text[i + 1] === '"') field += text[++i];
-      else quotedAt = 0;
-    } else if (c === '"' && field === "") quotedAt = line;
-    else if (c === ",") {
-      fields.push(field);
-      field = "";
-    } else if (c === "\n") endRow();
-    else if (c !== "\r" || text[i + 1] !== "\n") field += c;
-    if (c === "\n") line++;
+    at = end + 1;
+    if (!last) continue;
+    if (text[end] === "\n") line++;
+    if (fields.length > 1 || field !== "") yield { line: start, fields };
+    [fields, start] = [[], line];
   }
-  if (quotedAt > 0) throw new Error(`line ${quotedAt}: a quote is never closed`);
-  endRow();
-  return rows;
 }
+
+/** Where an unquoted field ends: the next comma, line end, or the end of the text. */
+function endOf(text: string, from: number): number {
+  for (let at = from; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === 44 || code === 10) return at;
+  }
+  return text.length;
+}
+
+/** All of them at once. */
+export const parseCsv = (text: string): CsvRow[] => [...csvRows(text)];

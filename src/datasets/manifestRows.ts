@@ -1,27 +1,18 @@
 /** From a folder and the rules of its catalogue entry to rows of a manifest; what cannot become a row goes to quarantine. */
 import { statSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
 import { readBytes, writeAtomic } from "../files.js";
 import { Random } from "../random.js";
 import { InputError, LABEL_SEPARATOR, MODALITIES, UNSEEN_MODALITY, type OnProgress } from "../types.js";
-import { parseCsv } from "./csv.js";
 import type { SkippedFile } from "./dataset.js";
 import { UNSEEN_IN_TRAIN } from "./folder.js";
 import { likelyKind } from "./likelyKind.js";
 import type { ManifestRow } from "./manifest.js";
-import {
-  OFFICIAL,
-  retrievalLabelOf,
-  type Official,
-  type PublicSet,
-  type RecordRules,
-  type ValueRule,
-} from "./publicSets.js";
+import { retrievalLabelOf, type PublicSet } from "./publicSets.js";
 import { splitPublic } from "./publicSplit.js";
+import { OFFICIAL, holdsLabelSet, type Official, type RecordRules, type ValueRule } from "./recordRules.js";
+import { columnOf, firstMatches, flagsOf, NoValue, stem, tablesOf, type PictureRows } from "./recordTable.js";
 import { globToRegExp, walk } from "./walk.js";
-
-/** Why a value is missing: the file goes to quarantine with it. */
-class NoValue extends Error {}
 
 export interface RowOptions {
   /** Of the split, where the publisher has none. */
@@ -51,7 +42,7 @@ export function manifestRows(
 ): ManifestRow[] {
   const { records } = set;
   if (records === undefined) throw new InputError(`${name}: the catalogue has no rules for its files (records:)`);
-  const lookUp = tableOf(records, folder);
+  const lookUp = tablesOf(records, folder);
   const officialOf = officialSplit(records, folder);
   const found: Found[] = [];
   let matched = 0;
@@ -103,12 +94,12 @@ function rowOf(
   records: RecordRules,
   folder: string,
   path: string,
-  columns: ReadonlyMap<string, string>,
-  officialOf: (path: string, columns: ReadonlyMap<string, string>) => Official | null,
+  rows: PictureRows,
+  officialOf: (path: string, rows: PictureRows, patient: string) => Official | null,
 ): Found {
   const file = join(folder, path);
   if (!records.series && statSync(file).size === 0) throw new NoValue("expected a picture, got an empty file");
-  const value = (what: string, rule: ValueRule) => valueOf(what, rule, path, columns);
+  const value = (what: string, rule: ValueRule) => valueOf(what, rule, path, rows);
   const said = records.modality ? value("modality", records.modality) : set.modalities[0];
   const modality = MODALITIES.find((known) => known === said);
   if (modality === undefined) throw new NoValue(`expected one of ${MODALITIES.join(", ")} as modality, got "${said}"`);
@@ -116,12 +107,12 @@ function rowOf(
   const labels = Object.entries(records.labels).map(([column, rule]) => [column, value(column, rule)]);
   const region: Record<string, string> = set.region === "several" ? {} : { region: set.region };
   // A still picture's name says what it is; a look at the first bytes of a million of them would take hours on a network.
-  const kind = /\.(png|jpe?g|bmp)$/i.test(path) ? "image" : likelyKind(file);
+  const kind = records.kind ?? (/\.(png|jpe?g|bmp)$/i.test(path) ? "image" : likelyKind(file));
   // The set's name stands before the patient's: number 7 of two sets are two people.
   return {
     ...{ modality, kind, path, group: patient === "" ? "" : `${name}/${patient}` },
     labels: { ...region, ...(Object.fromEntries(labels) as Record<string, string>) },
-    official: officialOf(path, columns),
+    official: officialOf(path, rows, patient),
   };
 }
 
@@ -129,68 +120,44 @@ function rowOf(
 function officialSplit(
   { split, splitLists }: RecordRules,
   folder: string,
-): (path: string, columns: ReadonlyMap<string, string>) => Official | null {
+): (path: string, rows: PictureRows, patient: string) => Official | null {
   const official = (said: string | undefined) => OFFICIAL.find((side) => side === said) ?? null;
-  if (split !== undefined) return (path, columns) => official(valueOf("split", split, path, columns));
+  if (split !== undefined) return (path, rows) => official(valueOf("split", split, path, rows));
   if (splitLists === undefined) return () => null;
   const sides = new Map<string, Official>();
+  const lists = firstMatches(folder, Object.values(splitLists));
   for (const [side, pattern] of Object.entries(splitLists) as [Official, string][]) {
-    const file = firstMatch(folder, pattern);
+    const file = lists.get(pattern);
     if (file === undefined) throw new InputError(`${folder}: expected a list ${pattern}, found none`);
     const lines = Buffer.from(readBytes(join(folder, file))).toString("utf8");
     for (const line of lines.split("\n")) if (line.trim() !== "") sides.set(stem(line), side);
   }
-  return (path) => sides.get(stem(path)) ?? null;
-}
-
-function firstMatch(folder: string, glob: string): string | undefined {
-  const pattern = globToRegExp(glob);
-  for (const path of walk(folder)) if (pattern.test(path)) return path;
-  return undefined;
+  return (path, _, patient) => sides.get(stem(path)) ?? sides.get(patient) ?? null;
 }
 
 /** A label that a path does not have is ""; a modality or a column that is not there is a reason for quarantine. */
-function valueOf(what: string, rule: ValueRule, path: string, columns: ReadonlyMap<string, string>): string {
-  const raw =
-    rule.value ??
-    (rule.column === undefined ? new RegExp(rule.match ?? "").exec(path)?.[1] : columns.get(rule.column)) ??
-    (what === "modality" ? undefined : "");
-  if (raw === undefined) throw new NoValue("no rule gives its modality");
+function valueOf(what: string, rule: ValueRule, path: string, rows: PictureRows): string {
   const ours = (value: string) => rule.map?.[value] ?? value;
-  if (rule.several === undefined) return ours(raw);
-  const labels = raw.split(rule.several).map((label) => ours(label.trim()));
-  return [...new Set(labels)].filter((label) => label !== "").join(LABEL_SEPARATOR);
-}
-
-/** Columns of the table by the path of a picture: its key may have folders or an ending, or neither. */
-function tableOf(records: RecordRules, folder: string): (path: string) => ReadonlyMap<string, string> {
-  const { table } = records;
-  if (table === undefined) return () => new Map();
-  const file = firstMatch(folder, table.file);
-  if (file === undefined) throw new InputError(`${folder}: expected a table ${table.file}, found none`);
-  const text = Buffer.from(readBytes(join(folder, file))).toString("utf8");
-  // Some publishers write CSV with semicolons: a header without any comma says so.
-  const line = text.slice(0, text.indexOf("\n"));
-  const [header, ...rows] = parseCsv(!line.includes(",") && line.includes(";") ? text.replaceAll(";", ",") : text);
-  const names = header.fields.map((name) => name.trim());
-  const rules = [...Object.values(records.labels), records.group, records.modality, records.split];
-  for (const column of [table.key, ...rules.map((rule) => rule?.column)]) {
-    if (column !== undefined && !names.includes(column)) {
-      throw new InputError(`${join(folder, file)}: expected a column "${column}", got ${names.join(", ")}`);
-    }
+  if (holdsLabelSet(rule)) {
+    const labels = labelsOf(rule, path, rows).map((label) => ours(label.trim()));
+    return [...new Set(labels)].filter((label) => label !== "").join(LABEL_SEPARATOR);
   }
-  const key = names.indexOf(table.key);
-  const byKey = new Map(rows.map(({ fields }) => [stem(fields[key] ?? ""), fields]));
-  return (path) => {
-    const fields = byKey.get(table.match === undefined ? stem(path) : (new RegExp(table.match).exec(path)?.[1] ?? ""));
-    if (fields === undefined) throw new NoValue(`not in the table ${file}`);
-    return new Map(names.map((name, i) => [name, (fields[i] ?? "").trim()]));
-  };
+  const raw = rawOf(rule, path, rows) ?? (what === "modality" ? undefined : "");
+  if (raw === undefined) throw new NoValue("no rule gives its modality");
+  return ours(raw);
 }
 
-/** `images/a.b.png` and `a.b` are the same picture: the name without folders and without a picture's ending. */
-function stem(path: string): string {
-  return basename(path.trim()).replace(/\.(png|jpe?g|dcm|dicom|avi|mp4|nii|nii\.gz)$/i, "");
+function rawOf({ value, column, match }: ValueRule, path: string, rows: PictureRows): string | undefined {
+  return value ?? (column === undefined ? new RegExp(match ?? "").exec(path)?.[1] : columnOf(rows, column));
+}
+
+/** In the publisher's words. */
+function labelsOf(rule: ValueRule, path: string, rows: PictureRows): string[] {
+  const { flags, is = 1, each, several } = rule;
+  if (flags !== undefined) return flagsOf(rows, flags, is);
+  const raw = rawOf(rule, path, rows) ?? "";
+  if (each !== undefined) return [...raw.matchAll(new RegExp(each, "g"))].map(([, label]) => label ?? "");
+  return raw.split(several ?? LABEL_SEPARATOR);
 }
 
 /**

@@ -8,6 +8,7 @@ import { basename, join, resolve } from "node:path";
 import { z } from "zod";
 import { InputError, MODALITIES, type Modality } from "../types.js";
 import type { Catalog, Preprocessing } from "./catalog.js";
+import { recordRules, type RecordRules } from "./recordRules.js";
 import { globToRegExp, walk } from "./walk.js";
 
 /** `open`: anyone may download; `registration`: an account; `agreement`: a person signs, and is let in. */
@@ -30,42 +31,6 @@ export interface RemoteFile {
   readonly md5?: string;
   /** An archive, to be unpacked in the target folder. */
   readonly unpack?: boolean;
-}
-
-/**
- * Where a value comes from: a column of `table`, the first capture of a regular expression on the path, or a constant;
- * then `map` turns the publisher's words into ours. Words that `map` lacks stay as they are.
- */
-export interface ValueRule {
-  readonly column?: string;
-  readonly match?: string;
-  readonly value?: string;
-  readonly map?: Readonly<Record<string, string>>;
-  /** Of a label: a value may hold several, with this between them. Each is mapped; ours stand with `LABEL_SEPARATOR` between. */
-  readonly several?: string;
-}
-
-/** What a publisher's split may say: a side of ours, or `test`, which gallery and query then share, half of its patients each. */
-export const OFFICIAL = ["train", "gallery", "query", "test"] as const;
-export type Official = (typeof OFFICIAL)[number];
-
-/** How the files of the folder become rows: see `manifestRows`. */
-export interface RecordRules {
-  /** Patterns of the files that are pictures: `*` within one folder, `**` through folders. */
-  readonly files: readonly string[];
-  readonly exclude?: readonly string[];
-  /** A CSV file with a row for each picture; `key` is the column that holds its name, with or without folders, or what `match` captures of its path. */
-  readonly table?: { readonly file: string; readonly key: string; readonly match?: string };
-  /** Who the patient is. Left out where the publisher does not say. */
-  readonly group?: ValueRule;
-  readonly modality?: ValueRule;
-  readonly labels: Readonly<Record<string, ValueRule>>;
-  /** True: a folder with matching files is one row, a DICOM series; rules then see the path of the folder. */
-  readonly series?: boolean;
-  /** The publisher's split, in the words of `OFFICIAL`; other words leave the patient to our own draw. */
-  readonly split?: ValueRule;
-  /** Instead: text files that list the pictures of a side, one name a line, with or without folders. */
-  readonly splitLists?: Readonly<Partial<Record<Official, string>>>;
 }
 
 /** What an entry says, by its keys, and may say from memory. */
@@ -107,28 +72,6 @@ export interface PublicSet {
 
 const text = z.string().min(1);
 const hex = (digits: number) => z.string().regex(new RegExp(`^[0-9a-f]{${digits}}$`), `expected ${digits} hex digits`);
-const regularExpression = z.string().refine((source) => {
-  try {
-    RegExp(source);
-    return true;
-  } catch {
-    return false;
-  }
-}, "expected a regular expression");
-
-const valueRule = z
-  .strictObject({
-    column: text.optional(),
-    match: regularExpression.optional(),
-    value: text.optional(),
-    map: z.record(text, z.string()).optional(),
-    several: text.optional(),
-  })
-  .refine(
-    ({ column, match, value }) => [column, match, value].filter((source) => source !== undefined).length === 1,
-    "expected exactly one of column, match, value",
-  );
-
 const remoteFile = z.strictObject({
   url: z.url({ protocol: /^https?$/, error: "expected an address that starts with http:// or https://" }),
   name: z
@@ -139,18 +82,6 @@ const remoteFile = z.strictObject({
   sha256: hex(64).optional(),
   md5: hex(32).optional(),
   unpack: z.boolean().optional(),
-});
-
-const records = z.strictObject({
-  files: z.array(text).min(1),
-  exclude: z.array(text).optional(),
-  table: z.strictObject({ file: text, key: text, match: regularExpression.optional() }).optional(),
-  group: valueRule.optional(),
-  modality: valueRule.optional(),
-  labels: z.record(text, valueRule),
-  series: z.boolean().optional(),
-  split: valueRule.optional(),
-  splitLists: z.partialRecord(z.enum(OFFICIAL), text).optional(),
 });
 
 /** The schema of one entry; the schema of its preprocessing is the catalogue's, and comes in here. */
@@ -172,7 +103,7 @@ export function publicSetSchema<P extends z.ZodType<Preprocessing>>(preprocessin
       retrievalLabel: text.optional(),
       preprocessing,
       files: z.array(remoteFile).default([]),
-      records: records.optional(),
+      records: recordRules.optional(),
       steps: text.optional(),
       caution: text.optional(),
       checked: text.optional(),

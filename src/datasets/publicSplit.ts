@@ -2,7 +2,7 @@
 import type { Random } from "../random.js";
 import { UNSEEN_MODALITY, type Modality, type Split } from "../types.js";
 import type { Entry, SplitFractions } from "./catalog.js";
-import type { Official } from "./publicSets.js";
+import type { Official } from "./recordRules.js";
 import { splitGroups } from "./split.js";
 
 /** What the split needs to know of one row. */
