@@ -154,29 +154,30 @@ export function claimsMarkdown(claims: readonly Claim[]): string {
 const GUESSES: Readonly<Record<ClaimTopic, Readonly<Record<string, string>> & { readonly all: string }>> = {
   within: {
     MAE:
-      "its loss is paid patch by patch, so what it keeps is grey values and texture as much as anatomy, and cosine weighs all of " +
-      "it alike; whitening mends a part",
+      "its loss is paid patch by patch, so that it keeps grey values and texture as much as anatomy, and cosine weighs all of it " +
+      "alike (whitening mends a part)",
     all:
-      "where an untrained encoder or raw pixels find the class already (position, outline, the look of a device), little is left to " +
-      "learn, and crops and exposure teach an encoder to forget some of just that",
+      "an untrained encoder and raw pixels find the class already, by position, outline or the look of a device, so that little is " +
+      "left to learn",
   },
   across: {
     MAE: "painting what is hidden asks nothing of two modalities at once: they may share all weights and still lie apart",
     all:
-      "alignment needs something that both modalities show, and it comes late in training (04 draws it); endoscopy shares labels but " +
-      "no anatomy with a scan",
+      "alignment comes late in training (04 draws it), and only where both modalities show the same thing: endoscopy shares labels " +
+      "with a scan, but no anatomy",
   },
   pairs: {
-    all:
-      "two patients of one region differ by less than two pictures of one patient do (position, field of view), and a training that " +
-      "makes views agree is told to forget such differences",
+    MAE: "what it keeps is local, and two pictures of one patient share no patch",
+    SimDINO:
+      "making views agree teaches it to forget position and field of view, and with them some of what tells patients apart",
+    all: "two patients of one region differ by less than two pictures of one patient do",
   },
   mri: {
-    all: "MRI has a contrast that no seen modality has; what carries over is outline, and raw pixels and untrained weights have that, too",
+    all: "MRI has a contrast that no seen modality has: what carries over is outline, which raw pixels and untrained weights have, too",
   },
   "mri to seen": {
-    MAE: "as across modalities: painting never brings two of them together",
-    all: "as across modalities; where MRI and the other share no anatomy, there is nothing to find",
+    MAE: "painting never brings two modalities together, seen or not",
+    all: "MRI and the other modality have to show the same anatomy, which endoscopy does not",
   },
 };
 

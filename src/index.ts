@@ -167,7 +167,7 @@ export { collectedCsv, collectedMarkdown, effectWords, mainEffects } from "./swe
 export { mixedFigure, mixedMarkdown, mixedWords } from "./sweeps/mixed.js";
 export type { MixedRow } from "./sweeps/mixed.js";
 export { runPoint } from "./sweeps/point.js";
-export { readingsMarkdown, readingTables } from "./sweeps/readingTables.js";
+export { ceilingMarkdown, readingsMarkdown, readingTables } from "./sweeps/readingTables.js";
 export type { ReadingTable } from "./sweeps/readingTables.js";
 export {
   absentSweep,

@@ -1,8 +1,9 @@
 import { expect, test } from "vitest";
 import { collect, type Collected } from "../src/sweeps/collect.js";
 import type { PointResult } from "../src/sweeps/point.js";
-import { readingsMarkdown, readingTables } from "../src/sweeps/readingTables.js";
+import { ceilingMarkdown, readingsMarkdown, readingTables } from "../src/sweeps/readingTables.js";
 import type { Sweep } from "../src/sweeps/sweepFile.js";
+import { readCollected } from "../src/sweeps/read.js";
 
 const N = 20;
 const QUESTIONS = [
@@ -97,4 +98,19 @@ test("one seed has values and no interval over seeds, and a file of before has n
     "Every reading less raw pixels, treated alike",
   ]);
   expect(readingTables({ ...two, settings: [] })).toEqual([]);
+});
+
+test("what being allowed MRI was worth stands beside what was not, and a sweep without a ceiling says nothing", () => {
+  expect(ceilingMarkdown(two)).toBe("");
+  const seeds = readCollected("figures/sweeps/seeds.json")!;
+  const ceiling = seeds.settings.find(({ role }) => role === "ceiling")!;
+  const text = ceilingMarkdown(seeds);
+  const read = seeds.primary.mae.replace("trained, ", "");
+  const names = [...text.matchAll(/^\| ([^|]+) \|/gm)].map(([, name]) => name);
+  expect(names[1]).toBe("chance");
+  expect(names.slice(-3)).toEqual([`untrained, ${read}`, `MAE, ${read}`, `MAE, ${read}: ${ceiling.label}`]);
+  const values = ceiling.measured.perSeed[`ceiling, ${read}`].mri;
+  const mean = values.reduce((sum, x) => sum + x, 0) / values.length;
+  expect(text).toContain(`| MAE, ${read}: ${ceiling.label} | ${mean.toFixed(3)} [`);
+  expect(text).toMatch(/The ceiling less its method: mri [+−]\d/);
 });

@@ -76,7 +76,7 @@ export function curveFigure(points: readonly CurvePoint[], options: CurveOptions
   const data: Trace[] = [];
   panels.forEach((panel, i) => {
     const where = { xaxis: "x", yaxis: `y${axisNumber(i)}` };
-    layout[`yaxis${axisNumber(i)}`] = axis(panel, { nticks: 5 });
+    layout[`yaxis${axisNumber(i)}`] = axis(panel, { nticks: 6 });
     encoders.forEach((encoder, e) => {
       const own = points
         .filter((point) => point.panel === panel && point.encoder === encoder)

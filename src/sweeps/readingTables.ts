@@ -4,7 +4,8 @@ import { overSeeds } from "../analysis/overSeeds.js";
 import { METHOD_NAMES } from "../run.js";
 import { MODALITIES } from "../types.js";
 import type { Collected, CollectedSetting, Measured } from "./collect.js";
-import { AGAINST, effectWords } from "./collectedTables.js";
+import { AGAINST, effectWords, mainEffects } from "./collectedTables.js";
+import { as, pixels, untrained } from "./values.js";
 
 /** A table and what it is of. */
 export interface ReadingTable {
@@ -138,4 +139,40 @@ export function readingsMarkdown(collected: Collected): string {
   return readingTables(collected)
     .map(({ title, markdown }) => `### ${title}\n\n${markdown}\n`)
     .join("\n");
+}
+
+/**
+ * What being allowed MRI was worth: each method that the sweep has a ceiling of, as it is judged, beside its ceiling, chance, raw
+ * pixels and the untrained encoder, on what is asked of MRI. "" where the sweep has no ceiling.
+ */
+export function ceilingMarkdown(collected: Collected): string {
+  const { settings, outcomes, primary, seeds, data } = collected;
+  const asked = outcomes.filter(({ name }) => name.startsWith("mri"));
+  const ceilings = settings.filter(({ role }) => role === "ceiling");
+  const methods = [...new Set(ceilings.map(({ method }) => method))];
+  const own = settings.filter(({ method, isBase, role }) => methods.includes(method) && (isBase || role === "ceiling"));
+  if (asked.length === 0 || ceilings.length === 0) return "";
+  const row = (name: string, perSeed: Readonly<Record<string, readonly number[]>>) => [
+    name,
+    ...asked.map((outcome) => seedWords(perSeed[outcome.name])),
+  ];
+  const rows = own.flatMap(({ method, label, role, isBase, measured, baseline }) => {
+    const reading = primary[method];
+    const { perSeed } = collected.baselines[baseline];
+    const [name, twin] = [`${METHOD_NAMES[method]}, ${withoutRole(reading)}`, untrained(reading)];
+    const beside = [pixels(reading), twin].map((one) => row(one, perSeed[one]));
+    return [...(isBase ? beside : []), row(isBase ? name : `${name}: ${label}`, measured.perSeed[as(reading, role)])];
+  });
+  const gains = mainEffects(collected, "base").filter(({ setting }) => ceilings.some((one) => one.setting === setting));
+  const gained = asked.map(({ name }) => {
+    const words = gains.filter(({ outcome }) => outcome === name).map(effectWords);
+    return `${name} ${words.join("; ")}`;
+  });
+  return markdownTable(
+    ["read as", ...asked.map(({ name }) => name)],
+    [["chance", ...asked.map(({ chance }) => chance.toFixed(3))], ...rows],
+    `${asked.map(({ name, words, queries }) => `${name}: ${words}, ${queries} queries a seed`).join("; ")}; ${data.name}, seeds ` +
+      `${seeds.join(", ")}: mean [Student's 95 % interval over seeds, cut at 0 and 1]. The ceiling less its method: ${gained.join(", ")} ` +
+      "[95 % over patients, paired].",
+  );
 }
