@@ -170,7 +170,7 @@ export async function mapPage(
 
 /** Loss terms against step; SimDINO's with the two ends that its expansion can reach. */
 export function lossCurves(method: Method, log: readonly LogLine[], preset: Preset, about: About): Figure {
-  const units = method === "mae" ? { loss: "patch variance" } : { agreement: "mean cosine", expansion: "γ · nats" };
+  const units = method === "mae" ? { loss: "patch variance + ε" } : { agreement: "mean cosine", expansion: "γ · nats" };
   const curves = Object.entries(units).map(([term, unit]): LossCurve => ({
     term,
     unit,

@@ -21,7 +21,7 @@ export interface RunCurve {
 
 /** Tol's bright colours (Tol 2021), colour-blind safe; beyond seven runs dashes tell them apart. */
 const COLOURS = ["#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#BBBBBB"];
-const UNITS: Readonly<Record<string, string>> = { mae: "patch variance", simdino: "−cosine − γ · nats" };
+const UNITS: Readonly<Record<string, string>> = { mae: "patch variance + ε", simdino: "−cosine − γ · nats" };
 const DASHES = ["solid", "6px,3px", "2px,2px"];
 
 /** The running mean (over a fortieth of the run) of each run's loss against its step; a panel for each method. */
