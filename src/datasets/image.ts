@@ -5,6 +5,7 @@ import { InputError, type Decoded, type Kind } from "../types.js";
 import { bitmapSize, decodeBitmap } from "./imageBmp.js";
 import { pictureHeader } from "./imageHeader.js";
 import { planesOf, type Colours, type Planes } from "./imagePlanes.js";
+import { decodePlainPng } from "./imagePng.js";
 import { decodeSmallJpeg } from "./imageSmallJpeg.js";
 import { asUnsigned, tiffPages, type TiffPage } from "./imageTiff.js";
 import { decodeTiffPage, isForUs, loadUnpacker, tiffType } from "./imageTiffBlocks.js";
@@ -198,7 +199,7 @@ async function fromVips(
     sharp(bytes, { failOn: "error", ignoreIcc: true, limitInputPixels, ...(pages > 1 ? { pages } : {}) });
   const one: Seen = quick ?? (await open(1).metadata());
   check(one.width, one.height);
-  const small = quick && (await decodeSmallJpeg(bytes, quick, path));
+  const small = quick && (decodePlainPng(bytes, quick) ?? (await decodeSmallJpeg(bytes, quick, path)));
   if (small) {
     const planes = planesOf(small, small.length / (one.width * one.height), one.space === "b-w" ? "grey" : "rgb", 255);
     return decoded(planes, "image", [1, one.height, one.width], "uint8", []);

@@ -13,6 +13,8 @@ export interface PictureHeader {
   readonly hasAlpha: boolean;
   /** A JPEG of one pass, grey or of brightness and two differences, with its last marker. */
   readonly plainJpeg: boolean;
+  /** A PNG of 8 bits, grey or colours, line by line. */
+  readonly plainPng: boolean;
 }
 
 /**
@@ -45,6 +47,7 @@ function ofPng(view: DataView): PictureHeader | null {
     space: bits === 8 ? (grey ? "b-w" : "srgb") : grey ? "grey16" : "rgb16",
     hasAlpha: type >= 4,
     plainJpeg: false,
+    plainPng: bits === 8 && type <= 2 && view.getUint16(26) === 0 && view.getUint8(28) === 0,
   };
 }
 
@@ -82,5 +85,6 @@ function ofFrame(view: DataView, at: number, plain: boolean): PictureHeader | nu
     space: components === 1 ? "b-w" : "srgb",
     hasAlpha: false,
     plainJpeg: plain && ends && (components === 1 || numbered),
+    plainPng: false,
   };
 }

@@ -1,6 +1,7 @@
 /** Parts of files that may be gzipped: small files are unpacked at once, large ones without ever holding the whole. */
 import { createReadStream, statSync } from "node:fs";
 import { promisify } from "node:util";
+import { isMainThread } from "node:worker_threads";
 import { constants, createGunzip, gunzip, gunzipSync, type ZlibOptions } from "node:zlib";
 import { readBytes, readRange, systemError } from "../files.js";
 import { InputError } from "../types.js";
@@ -65,7 +66,9 @@ async function gunzippedAtOnce(path: string, atMost: number): Promise<Uint8Array
   const length = packed.length < 18 ? 0 : packed.readUInt32LE(packed.length - 4);
   if (length < 64 || length > atMost) return null; // zlib's pieces have 64 bytes at least
   try {
-    return await unpackAll(packed, { chunkSize: length, maxOutputLength: length });
+    const how = { chunkSize: length, maxOutputLength: length };
+    // In a worker thread, nobody waits for it, and going to another thread and back leaves cores idle in between.
+    return isMainThread ? await unpackAll(packed, how) : gunzipSync(packed, how);
   } catch {
     return null;
   }
