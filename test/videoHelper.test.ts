@@ -122,6 +122,29 @@ describe.skipIf(whyNoHelper() !== null)("the helper (needs dist: npm run build)"
     expect(performance.now() - began).toBeLessThan(20_000);
   });
 
+  test("a film whose container says less than its stream holds is refused by maxPixels", async () => {
+    const honest = readFileSync(at("grey.avi"));
+    const format = honest.indexOf("strf") + 12; // BITMAPINFOHEADER: width and height
+    expect([honest.readInt32LE(format), honest.readInt32LE(format + 4)]).toEqual([82, 60]);
+    honest.writeInt32LE(16, format);
+    honest.writeInt32LE(12, format + 4);
+    writeFileSync(at("lie.avi"), honest);
+    await expect(readVideo(at("lie.avi"), { maxPixels: 1000 })).rejects.toThrow(
+      `${at("lie.avi")}: a frame has more pixels than the limit maxPixels, 1000`,
+    );
+  });
+
+  test.runIf(process.platform === "linux")("what takes more memory than maxMemory is refused by name", async () => {
+    const large = "testsrc2=s=4000x3000:r=3:d=1"; // 18 MB a frame as stored, 36 MB in colours
+    const path = make("large.ts", "-f", "lavfi", "-i", large, "-c:v", "mpeg2video", "-q:v", "9");
+    const options = { maxFrames: 2, size: 32 };
+    const maxMemory = 200_000_000;
+    const said = `${path}: decoding takes more memory than the limit maxMemory, ${maxMemory} bytes`;
+    await expect(readVideo(path, { ...options, maxMemory, maxSeconds: 20 })).rejects.toThrow(said);
+    expect((await readVideo(path, options)).shape).toEqual([3, 2, 24, 32]);
+    expect((await readVideo(at("film.mp4"), { maxFrames: 2, maxMemory })).shape).toEqual([3, 2, 60, 80]);
+  });
+
   test("a film with two sizes of frames goes on in the first", async () => {
     for (const [i, size] of ["64x48", "96x64"].entries()) {
       make(`${i}.ts`, "-f", "lavfi", "-i", `testsrc2=s=${size}:r=10:d=1`, "-c:v", "mpeg2video", "-q:v", "2");

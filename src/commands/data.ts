@@ -40,6 +40,7 @@ export function addDataCommands(m3ret: Command): void {
     .option("--max-bytes <N>", "what a gzip file may unpack to, and a volume take", positiveInteger("max-bytes"))
     .option("--max-pixels <N>", "of a picture, or of a frame of a video", positiveInteger("max-pixels"))
     .option("--max-values <N>", "numbers that a whole video may hold", positiveInteger("max-values"))
+    .option("--max-memory <N>", "bytes that the process which decodes videos may take", positiveInteger("max-memory"))
     .option("--max-seconds <N>", "that decoding one file may take", positiveInteger("max-seconds"))
     .addOption(jsonOption())
     .action(inspectPaths);
@@ -54,15 +55,17 @@ interface InspectOptions {
   readonly maxPixels?: number;
   readonly maxValues?: number;
   readonly maxSeconds?: number;
+  readonly maxMemory?: number;
 }
 
 /** Each reader takes what concerns it. */
-function readOptions({ volume, pages, maxBytes, maxPixels, maxValues, maxSeconds }: InspectOptions): ReadOptions {
+function readOptions(options: InspectOptions): ReadOptions {
+  const { volume, pages, maxBytes, maxPixels, maxValues, maxSeconds, maxMemory } = options;
   return {
     nifti: { volume, maxBytes },
     dicom: { volume, maxBytes },
     image: { pages, maxPixels, maxSeconds },
-    video: { maxPixels, maxValues, maxSeconds },
+    video: { maxPixels, maxValues, maxSeconds, maxMemory },
   };
 }
 

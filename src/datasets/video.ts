@@ -10,7 +10,7 @@ import { statedFrames } from "./videoCount.js";
 import { FrameCollector, TooManyValues } from "./videoFrames.js";
 import type { VideoChoice, VideoEngine, VideoInfo, VideoLog, VideoSource } from "./videoEngine.js";
 import { helperEngine, NoAddon, whyNoHelper } from "./videoHelpers.js";
-import { findFfmpeg } from "./videoProcess.js";
+import { findFfmpeg, overMemory, saysNoMemory } from "./videoProcess.js";
 import { programEngine } from "./videoProgram.js";
 
 export interface VideoOptions {
@@ -28,6 +28,11 @@ export interface VideoOptions {
   readonly maxPixels?: number;
   /** The result may hold this many numbers: where neither `maxFrames` nor `clip` is given, fewer frames are kept. */
   readonly maxValues?: number;
+  /**
+   * Bytes of memory that the process which decodes may take, of which some 130 MB are its own before it reads a file: the kernel
+   * holds it to that on Linux; elsewhere it looks after itself, between frames.
+   */
+  readonly maxMemory?: number;
   /** Time to decode in, in seconds. */
   readonly maxSeconds?: number;
 }
@@ -62,7 +67,7 @@ interface Video extends VideoSource {
  * @throws  `InputError`, one line, where the file is no video, has no frame that can be decoded, or passes a limit
  */
 export async function readVideo(path: string, options: VideoOptions = {}): Promise<Decoded> {
-  const { maxPixels = 2 ** 26, maxValues = 2 ** 28, maxSeconds = 300 } = options;
+  const { maxPixels = 2 ** 26, maxValues = 2 ** 28, maxSeconds = 300, maxMemory = 2 ** 31 } = options;
   const head = readHead(path);
   const { format, what } = contentOf(head);
   const demuxer = format === null ? undefined : DEMUXERS[format];
@@ -73,6 +78,7 @@ export async function readVideo(path: string, options: VideoOptions = {}): Promi
     maxPixels,
     maxValues,
     maxSeconds,
+    maxMemory,
     what,
     stated: statedFrames(path, format, head),
   };
@@ -154,6 +160,7 @@ function finished(
 ): Decoded {
   const { pixels, shape } = sink.finish();
   const warnings = [...before, ...notesOf(info, shape, options)];
+  if (saysNoMemory(errors)) throw overMemory(video.path, video.maxMemory); // which frames were kept would be chance
   if (errors.length > 0)
     warnings.push(`damaged: ${plain(video, errors[0])}; the frames that could be decoded were kept`);
   const unknown = { modality: null, spacingMm: null, orientation: null };
@@ -210,12 +217,13 @@ function notesOf(
 const plain = ({ path }: Video, line: string): string => line.replace(`file:${resolve(path)}: `, "");
 
 function notDecoded(video: Video, errors: readonly string[]): InputError {
-  const { path, maxPixels } = video;
+  const { path, maxPixels, maxMemory } = video;
   const kind = video.what.replace(/^an? /, "");
   const over = errors.find((line) => /exceeds specified max pixel count/.test(line));
   if (over !== undefined) {
     return new InputError(`${path}: a frame has more pixels than the limit maxPixels, ${maxPixels}`);
   }
+  if (saysNoMemory(errors)) return overMemory(path, maxMemory);
   const reason = errors.length > 0 ? plain(video, errors[0]) : "it holds no frame";
   return new InputError(`${path}: damaged or truncated ${kind}: ${reason}`);
 }

@@ -16,6 +16,7 @@ export interface Addon {
   readonly InputFormat: { findInputFormat(name: string): object | null };
   readonly Filter: { getByName(name: string): object | null };
   readonly FFmpegError: { strerror(code: number): string };
+  readonly Option: { setInt(of: CodecContext, name: string, value: number, flags: number): number };
   avImageCopyToBuffer(
     to: Buffer,
     size: number,
@@ -28,6 +29,12 @@ export interface Addon {
   ): number;
   readonly Log: { setLevel(level: number): void };
 }
+
+/** What is wrong with a file, in FFmpeg's words. */
+export class FfmpegError extends Error {}
+
+export const ENOMEM = -12;
+export const NO_MEMORY = "Cannot allocate memory";
 
 export interface Rational {
   readonly num: number;

@@ -1,5 +1,14 @@
 /** Decoding with FFmpeg's libraries, frame by frame, in the process that calls. */
-import type { Addon, CodecContext, FormatContext, Frame, Stream } from "./videoAddon.js";
+import {
+  ENOMEM,
+  FfmpegError,
+  NO_MEMORY,
+  type Addon,
+  type CodecContext,
+  type FormatContext,
+  type Frame,
+  type Stream,
+} from "./videoAddon.js";
 import { FilterChain } from "./videoAddonFilters.js";
 import type { VideoFilters, VideoInfo } from "./videoEngine.js";
 
@@ -9,6 +18,7 @@ export interface AddonRequest {
   readonly path: string;
   readonly demuxer: string;
   readonly maxPixels: number;
+  readonly maxMemory: number;
   /** Count what the container holds, count decoded frames, or decode them. */
   readonly task: "packets" | "count" | "frames";
   readonly filters: VideoFilters;
@@ -38,13 +48,15 @@ const NOT_A_FILM = 0x400 | 0x800; // AV_DISPOSITION_ATTACHED_PIC, AV_DISPOSITION
 const DISCARD_ALL = 48; // AVDISCARD_ALL
 const INTERLACED = 8; // AV_FRAME_FLAG_INTERLACED
 const DISPLAY_MATRIX = 5; // AV_PKT_DATA_DISPLAYMATRIX
+const MOST_PIXELS = 2 ** 31 - 1; // of the option max_pixels
+const EAGAIN = -11;
 const NO_TIME = -(2n ** 63n); // AV_NOPTS_VALUE
 
 /** As FFmpeg itself says it. */
 const TOO_LARGE = "picture size exceeds specified max pixel count";
 
-/** What is wrong with a file, in FFmpeg's words. */
-class FfmpegError extends Error {}
+/** Pixels between two looks at how much memory is in use: a look costs as much as decoding some thousand. */
+const LOOK = 2 ** 24;
 
 /** Answers one request; what FFmpeg refuses is in `errors`. */
 export function answer(addon: Addon, request: AddonRequest, take: TakeFrame): AddonAnswer {
@@ -155,6 +167,8 @@ class Film {
   #bytes = Buffer.alloc(0);
   /** Of frames after the first filters. */
   #number = 0;
+  /** Pixels since memory was looked at. */
+  #unseen = 0;
 
   constructor(
     private readonly addon: Addon,
@@ -170,7 +184,10 @@ class Film {
     const filled = this.#codec.parametersToContext(codecpar);
     this.#codec.pktTimebase = timeBase;
     this.#codec.threadCount = request.threads;
+    // Before it allocates: what comes in the stream may be larger than the container says.
+    addon.Option.setInt(this.#codec, "max_pixels", Math.min(request.maxPixels, MOST_PIXELS), 0);
     const opened = this.#codec.open2Sync(codec, null); // options would be freed twice
+    if (opened === EAGAIN) throw new FfmpegError(NO_MEMORY); // for the stack of a thread
     if (filled < 0 || opened < 0) throw new FfmpegError(addon.FFmpegError.strerror(Math.min(filled, opened)));
     [this.#decoded, this.#between, this.#ready] = [0, 1, 2].map(() => {
       const frame = new addon.Frame();
@@ -209,14 +226,26 @@ class Film {
     this.#codec.freeContext();
   }
 
+  /** For systems that hold nobody to a limit. */
+  #look(pixels: number): void {
+    this.#unseen += pixels;
+    if (this.#unseen < LOOK) return;
+    this.#unseen = 0;
+    if (process.memoryUsage.rss() > this.request.maxMemory) throw new FfmpegError(NO_MEMORY);
+  }
+
   #note(code: number): void {
     if (this.errors.length < 8) this.errors.push(this.addon.FFmpegError.strerror(code));
   }
 
   #receive(): void {
     const frame = this.#decoded;
-    while (!this.#done && this.#codec.receiveFrameSync(frame) >= 0) {
+    while (!this.#done) {
+      const code = this.#codec.receiveFrameSync(frame);
+      if (code === ENOMEM) this.#note(code); // it says otherwise that it wants more, or is at its end
+      if (code < 0) break;
       if (frame.width * frame.height > this.request.maxPixels) throw new FfmpegError(TOO_LARGE);
+      this.#look(frame.width * frame.height);
       if ((frame.flags & INTERLACED) !== 0) this.interlaced = true;
       if (frame.bestEffortTimestamp !== NO_TIME) frame.pts = frame.bestEffortTimestamp;
       this.#filterBefore(frame);
@@ -235,7 +264,7 @@ class Film {
     if (filters.length === 0) return this.#choose(frame);
     if (this.#before === null || !this.#before.fits(frame, filters)) {
       this.#flush();
-      this.#before = new FilterChain(this.addon, frame, this.stream, filters);
+      this.#before = new FilterChain(this.addon, frame, this.stream, filters, this.request.threads);
     }
     this.#before.push(frame);
     this.#drain();
@@ -282,7 +311,7 @@ class Film {
     if (this.#size !== null) filters.push(`scale=${this.#size[0]}:${this.#size[1]}`, COLOURS);
     if (this.#after === null || !this.#after.sees(frame)) {
       this.#after?.close();
-      this.#after = new FilterChain(this.addon, frame, this.stream, filters);
+      this.#after = new FilterChain(this.addon, frame, this.stream, filters, this.request.threads);
     }
     this.#after.push(frame);
     const ready = this.#ready;

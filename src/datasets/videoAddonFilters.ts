@@ -1,5 +1,14 @@
 /** A chain of FFmpeg's filters for frames of one kind. */
-import type { Addon, FilterContext, FilterGraph, Frame, Stream } from "./videoAddon.js";
+import {
+  ENOMEM,
+  FfmpegError,
+  NO_MEMORY,
+  type Addon,
+  type FilterContext,
+  type FilterGraph,
+  type Frame,
+  type Stream,
+} from "./videoAddon.js";
 
 const KEEP_REFERENCE = 8; // AV_BUFFERSRC_FLAG_KEEP_REF
 
@@ -9,16 +18,21 @@ export class FilterChain {
   readonly #sink: FilterContext;
   readonly #kind: string;
 
-  /** @param like a frame of the kind that will come */
+  /**
+   * @param like    a frame of the kind that will come
+   * @param threads 0 for as many as there are processors
+   */
   constructor(
     addon: Addon,
     like: Frame,
     { timeBase, rFrameRate }: Stream,
     private readonly filters: readonly string[],
+    threads: number,
   ) {
     this.#kind = kindOf(like);
     this.#graph = new addon.FilterGraph();
     this.#graph.alloc();
+    this.#graph.nbThreads = threads; // else as many as processors, for every frame: in a worker thread's helper, they get in each other's way
     const { num, den } = like.sampleAspectRatio;
     const given = [
       `video_size=${like.width}x${like.height}:pix_fmt=${like.format}`,
@@ -49,17 +63,23 @@ export class FilterChain {
 
   /** Null at the end. */
   push(frame: Frame | null): void {
-    this.#source.buffersrcAddFrameSync(frame, KEEP_REFERENCE);
+    inMemory(this.#source.buffersrcAddFrameSync(frame, KEEP_REFERENCE));
   }
 
   /** False where nothing is ready. */
   pull(into: Frame): boolean {
-    return this.#sink.buffersinkGetFrameSync(into) >= 0;
+    return inMemory(this.#sink.buffersinkGetFrameSync(into)) >= 0;
   }
 
   close(): void {
     this.#graph.free();
   }
+}
+
+/** An answer of FFmpeg's, unless it is that there is no memory: it would go on without the frame. */
+function inMemory(code: number): number {
+  if (code === ENOMEM) throw new FfmpegError(NO_MEMORY);
+  return code;
 }
 
 const kindOf = ({ width, height, format, colorSpace, colorRange }: Frame): string =>

@@ -8,6 +8,8 @@ export interface VideoSource {
   readonly demuxer: string;
   readonly maxPixels: number;
   readonly maxSeconds: number;
+  /** Bytes that the process which decodes may take. */
+  readonly maxMemory: number;
 }
 
 /** Frames as they come out: what happens to them before and after some are chosen. */

@@ -10,6 +10,7 @@ import { addonPackage, findAddon } from "./videoAddon.js";
 import type { AddonAnswer, AddonRequest } from "./videoAddonDecode.js";
 import type { VideoEngine, VideoLog, VideoSource } from "./videoEngine.js";
 import type { FrameCollector } from "./videoFrames.js";
+import { overMemory, saysNoMemory, withMemory } from "./videoProcess.js";
 
 /** Raised where the addon does not run here, with the reason. */
 export class NoAddon extends Error {}
@@ -39,10 +40,14 @@ class Helper {
   #ready = false;
   ended = false;
 
-  constructor(addon: string) {
+  constructor(
+    addon: string,
+    readonly maxMemory: number,
+  ) {
     const environment: NodeJS.ProcessEnv = { ...process.env, AV_LOG_FORCE_NOCOLOR: "1" };
     delete environment.NODE_OPTIONS; // a debugger or a loader of the parent is nothing for it
-    this.#child = spawn(process.execPath, [program!, addon], { stdio: "pipe", env: environment, windowsHide: true });
+    const [command, given] = withMemory(maxMemory, process.execPath, [program!, addon]);
+    this.#child = spawn(command, given, { stdio: "pipe", env: environment, windowsHide: true });
     this.#child.unref();
     for (const stream of this.#child.stdio) (stream as unknown as { unref(): void }).unref();
     this.#child.stdin!.on("error", () => undefined); // its end is told by "close"
@@ -139,7 +144,9 @@ class Helper {
           .trim()
           .split("\n")
           .find((line) => /Error|cannot|not found/.test(line)) ?? how;
-      fail(this.#ready ? new InputError(`${path}: damaged video: the decoder ended by ${how}`) : new NoAddon(said));
+      if (!this.#ready) fail(new NoAddon(said));
+      else if (saysNoMemory(this.#said.split("\n"))) fail(overMemory(path, this.maxMemory));
+      else fail(new InputError(`${path}: damaged video: the decoder ended by ${how}`));
     });
   }
 
@@ -170,20 +177,33 @@ const resting: Helper[] = [];
 const waiting: (() => void)[] = [];
 let busy = 0;
 
+function takeResting(maxMemory: number): Helper | undefined {
+  const at = resting.findLastIndex((helper) => helper.maxMemory === maxMemory);
+  return at < 0 ? undefined : resting.splice(at, 1)[0];
+}
+
 type Question = Pick<AddonRequest, "task"> & Partial<AddonRequest>;
 
 /** Asks a helper that rests, or a new one; as many at once as there are processors. */
 async function ask(source: VideoSource, question: Question, sink: FrameCollector | null = null): Promise<AddonAnswer> {
-  const { path, demuxer, maxPixels } = source;
+  const { path, demuxer, maxPixels, maxMemory } = source;
   const nothing = { filters: { deinterlace: false }, frames: null, atMost: null };
   const threads = isMainThread ? 0 : 1; // beside a worker thread, others are at work
-  const request: AddonRequest = { path: resolve(path), demuxer, maxPixels, threads, ...nothing, ...question };
+  const request: AddonRequest = {
+    path: resolve(path),
+    demuxer,
+    maxPixels,
+    maxMemory,
+    threads,
+    ...nothing,
+    ...question,
+  };
   if (busy >= availableParallelism()) await new Promise<void>((go) => waiting.push(go));
   busy++;
   try {
-    let helper = resting.pop();
-    while (helper?.ended) helper = resting.pop();
-    helper ??= new Helper(findAddon()!);
+    let helper = takeResting(maxMemory);
+    while (helper?.ended) helper = takeResting(maxMemory);
+    helper ??= new Helper(findAddon()!, maxMemory);
     const answer = await helper.run(request, source, (channel, bytes) => sink?.push(channel, bytes));
     resting.push(helper);
     return answer;

@@ -1,6 +1,6 @@
 /** The ffmpeg program: where it is, and how it is run without trusting the file that it reads. */
 import { spawn } from "node:child_process";
-import { accessSync, constants, statSync } from "node:fs";
+import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { delimiter, join, resolve } from "node:path";
 import type { Readable } from "node:stream";
@@ -56,6 +56,8 @@ function installedFfmpeg(): string | null {
 export interface RunOptions {
   /** Seconds until the program is stopped. */
   readonly maxSeconds: number;
+  /** Bytes that it may take. */
+  readonly maxMemory: number;
   /** What comes out of the program, from each of its pipes (`PIPES`); an error thrown here ends it. */
   readonly onData: readonly ((chunk: Buffer) => void)[];
 }
@@ -80,17 +82,39 @@ export function inputArguments(path: string, demuxer: string, maxPixels: number)
   return [...guards, "-f", demuxer, "-i", `file:${resolve(path)}`];
 }
 
-/** Runs ffmpeg, without a shell and without a terminal, and waits for its end. `path` is for messages. */
+/**
+ * A program and its arguments, started so that the system gives it no more than `maxMemory` bytes: headers lie about sizes, and
+ * libraries believe them. On Linux the kernel holds it to that (RLIMIT_DATA, set by `ulimit -d`, which Node itself cannot);
+ * elsewhere, and where there is no shell, nothing does. The program takes the shell's place, so that it can be killed.
+ */
+export function withMemory(maxMemory: number, program: string, given: readonly string[]): [string, string[]] {
+  const shell = "/bin/sh";
+  if (process.platform !== "linux" || !existsSync(shell)) return [program, [...given]];
+  const limit = 'ulimit -S -d "$0" 2>/dev/null; exec "$@"'; // it fails where the limit is lower already
+  return [shell, ["-c", limit, String(Math.ceil(maxMemory / 1024)), program, ...given]];
+}
+
+const NO_MEMORY = /cannot allocate memory|out of memory|bad_alloc|resource temporarily unavailable/i;
+
+/** Whether lines of errors say that there was no memory: for a frame, for the stack of a thread, or for JavaScript. */
+export const saysNoMemory = (errors: readonly string[]): boolean =>
+  errors.some((line) => NO_MEMORY.test(line)) ||
+  (errors.some((line) => line.includes("get_buffer() failed")) && !errors.some((line) => /size|invalid/i.test(line)));
+
+export const overMemory = (path: string, maxMemory: number): InputError =>
+  new InputError(`${path}: decoding takes more memory than the limit maxMemory, ${maxMemory} bytes`);
+
+/** Runs ffmpeg, without a terminal, and waits for its end. `path` is for messages. */
 export function runFfmpeg(
   path: string,
   given: readonly string[],
-  { maxSeconds, onData }: RunOptions,
+  { maxSeconds, maxMemory, onData }: RunOptions,
 ): Promise<FfmpegLog> {
   const { program } = findFfmpeg();
   const environment: NodeJS.ProcessEnv = { ...process.env, AV_LOG_FORCE_NOCOLOR: "1" };
   delete environment.FFREPORT; // it would write a log beside whoever runs this
   return new Promise((done, fail) => {
-    const child = spawn(program, ["-nostdin", "-loglevel", "level+info", ...given], {
+    const child = spawn(...withMemory(maxMemory, program, ["-nostdin", "-loglevel", "level+info", ...given]), {
       stdio: ["ignore", "pipe", "pipe", ...onData.slice(1).map(() => "pipe" as const)],
       env: environment,
       windowsHide: true,

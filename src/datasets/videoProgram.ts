@@ -43,6 +43,8 @@ function filtersAfter({ size }: VideoFilters): string[] {
   return size === undefined ? [] : [`scale=w='${shrunk("iw")}':h='${shrunk("ih")}':flags=area`];
 }
 
+const limitsOf = ({ maxSeconds, maxMemory }: VideoSource) => ({ maxSeconds, maxMemory });
+
 async function counted(source: VideoSource, how: readonly string[]): Promise<FfmpegLog & { frames: number }> {
   let progress = "";
   const given = [
@@ -52,7 +54,7 @@ async function counted(source: VideoSource, how: readonly string[]): Promise<Ffm
   const onData = (chunk: Buffer): void => {
     progress = (progress + chunk.toString("latin1")).slice(-4096);
   };
-  const log = await runFfmpeg(source.path, given, { maxSeconds: source.maxSeconds, onData: [onData] });
+  const log = await runFfmpeg(source.path, given, { ...limitsOf(source), onData: [onData] });
   const last = [...progress.matchAll(/^frame=\s*(\d+)$/gm)].at(-1);
   return { ...log, frames: Number(last?.[1] ?? 0) };
 }
@@ -98,7 +100,7 @@ export function programEngine(): VideoEngine {
         }),
       ];
       const onData = [0, 1, 2].map((channel) => (chunk: Buffer) => sink.push(channel, chunk));
-      return logOf(await runFfmpeg(source.path, given, { maxSeconds: source.maxSeconds, onData }));
+      return logOf(await runFfmpeg(source.path, given, { ...limitsOf(source), onData }));
     },
   };
 }
