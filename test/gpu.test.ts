@@ -5,7 +5,7 @@ import { compiledRunner, compileFunction } from "../src/engine/compile.js";
 import { startEngine } from "../src/engine/engine.js";
 import { openGpu } from "../src/engine/gpuDevice.js";
 import { emitMatrixProduct } from "../src/engine/gpuMatrix.js";
-import type { Product } from "../src/engine/gpuPlan.js";
+import type { Product } from "../src/engine/gpuSteps.js";
 import { probeDawn } from "../src/engine/gpuProbe.js";
 import { emitProduct } from "../src/engine/gpuProduct.js";
 import { gpuFunction, gpuRunner, precisionAsked } from "../src/engine/gpuRunner.js";

@@ -5,7 +5,7 @@
  */
 import type { Binding } from "./gpuEmit.js";
 import { declarations, type Kernel } from "./gpuGroup.js";
-import type { Product } from "./gpuPlan.js";
+import type { Product } from "./gpuSteps.js";
 import { Buffers, emitSum, operandOf, storeRow, type Operand } from "./gpuProduct.js";
 import { place, type Slot } from "./gpuView.js";
 

@@ -5,7 +5,7 @@
 import { typeOfWidth, type Binding } from "./gpuEmit.js";
 import { literal } from "./gpuFormulas.js";
 import { declarations, spread, type Kernel } from "./gpuGroup.js";
-import type { Product } from "./gpuPlan.js";
+import type { Product } from "./gpuSteps.js";
 import { groups as axesOf, isVector, place, type Axis, type Slot, type View } from "./gpuView.js";
 
 /** Rows and columns of a tile, and how far a slice goes along the sum. */

@@ -2,7 +2,8 @@
 import type { BatchArray } from "./arrays.js";
 import { MAP_READ, USAGE, type Gpu, type GpuBuffer, type GpuPass, type GpuPipeline } from "./gpuDevice.js";
 import { emitGroup, type Kernel } from "./gpuGroup.js";
-import { planGraph, type Plan, type Step } from "./gpuPlan.js";
+import { planGraph } from "./gpuPlan.js";
+import type { Plan, Step } from "./gpuSteps.js";
 import { emitMatrixProduct } from "./gpuMatrix.js";
 import { emitPlainProduct, emitProduct } from "./gpuProduct.js";
 import { emitJoining, emitReduction } from "./gpuReduce.js";

@@ -3,7 +3,7 @@ import { sizeOf } from "../types.js";
 import { Emitter, typeOfWidth, type Value, type Width } from "./gpuEmit.js";
 import { helpers } from "./gpuFormulas.js";
 import { declarations, flat, HEAD, REDUCERS, spread, type Kernel } from "./gpuGroup.js";
-import type { Joining, Reduction } from "./gpuPlan.js";
+import type { Joining, Reduction } from "./gpuSteps.js";
 import { wholeView, type Slot } from "./gpuView.js";
 
 const THREADS = 256;
