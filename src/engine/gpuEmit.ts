@@ -1,7 +1,7 @@
 /** Writes the value of a graph's tensor at an index as WGSL: loads from memory, and arithmetic on what was loaded. */
 import { sizeOf } from "../types.js";
 import { FORMULAS, literal } from "./gpuFormulas.js";
-import { expanded, isVector, isWhole, place, wholeView, type Slot, type View } from "./gpuView.js";
+import { based, expanded, isVector, isWhole, place, wholeView, type Slot, type View } from "./gpuView.js";
 import type { OnnxNode } from "./onnx.js";
 
 /** What is known of a tensor: where it lies, that it is one number, or how it is computed from others. */
@@ -18,6 +18,21 @@ export interface Binding {
   readonly slot: Slot;
   readonly type: string;
   readonly access: "read" | "read_write";
+  /** The element of the slot that the shader sees as its first. */
+  readonly base: number;
+}
+
+/** The buffers of a shader, each declared once, as `b0`, `b1`, … */
+export class Buffers {
+  readonly bindings: Binding[] = [];
+
+  bind(slot: Slot, type: string, access: Binding["access"], base = 0): string {
+    let at = this.bindings.findIndex(
+      (other) => other.slot === slot && other.type === type && other.access === access && other.base === base,
+    );
+    if (at < 0) at = this.bindings.push({ slot, type, access, base }) - 1;
+    return `b${at}`;
+  }
 }
 
 /** Thrown where a kernel would read what it computes at another place than where it computes it. */
@@ -26,8 +41,7 @@ export class NotLocal extends Error {}
 export type Width = 1 | 4;
 export const typeOfWidth = (width: Width): string => (width === 4 ? "vec4f" : "f32");
 
-export class Emitter {
-  readonly bindings: Binding[] = [];
+export class Emitter extends Buffers {
   readonly local = new Map<Slot, Local>();
   /** Shorter names of index expressions. */
   readonly known = new Map<string, string>();
@@ -35,7 +49,9 @@ export class Emitter {
   #memo = new Map<string, string>();
   #count = 0;
 
-  constructor(readonly values: ReadonlyMap<string, Value>) {}
+  constructor(readonly values: ReadonlyMap<string, Value>) {
+    super();
+  }
 
   /** Forgets variables, as at the start of a loop. */
   scope(): string[] {
@@ -48,12 +64,6 @@ export class Emitter {
     const name = `v${this.#count++}`;
     this.lines.push(`let ${name} = ${expression};`);
     return name;
-  }
-
-  bind(slot: Slot, type: string, access: Binding["access"]): string {
-    let at = this.bindings.findIndex((other) => other.slot === slot && other.type === type && other.access === access);
-    if (at < 0) at = this.bindings.push({ slot, type, access }) - 1;
-    return `b${at}`;
   }
 
   /** The value of `name` at a flat index of `shape`, to which it is repeated. */
@@ -125,16 +135,17 @@ export class Emitter {
     if (local) return this.#local(local, view, index, width);
     const scaled = (value: string) => this.variable(scale === 1 ? value : `${value} * ${literal(scale)}`);
     const cast = slot.dtype === "int32" ? "f32" : "";
+    const { base, offset } = based(view);
     const element = (at: string) =>
-      `${cast}(${this.bind(slot, `array<${slot.dtype === "int32" ? "i32" : "f32"}>`, "read")}[${at}])`;
-    const where = (from: string) => place(view.axes, view.offset, from, from === index ? this.known : undefined);
+      `${cast}(${this.bind(slot, `array<${slot.dtype === "int32" ? "i32" : "f32"}>`, "read", base)}[${at}])`;
+    const where = (from: string) => place(view.axes, offset, from, from === index ? this.known : undefined);
     if (width === 1) return scaled(element(where(index)));
     const last = view.axes[view.axes.length - 1];
     if (!last || view.axes.every(({ stride }) => stride === 0) || (last.stride === 0 && last.extent % 4 === 0)) {
       return scaled(`vec4f(${element(where(index))})`);
     }
     if (isVector(view) && cast === "") {
-      return scaled(`${this.bind(slot, "array<vec4f>", "read")}[(${where(index)}) / 4u]`);
+      return scaled(`${this.bind(slot, "array<vec4f>", "read", base)}[(${where(index)}) / 4u]`);
     }
     return scaled(`vec4f(${[0, 1, 2, 3].map((k) => element(where(this.index(`${index} + ${k}u`)))).join(", ")})`);
   }

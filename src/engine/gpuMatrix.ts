@@ -3,10 +3,10 @@
  * summed in 32 bits. WGSL's subgroup matrices are a proposal (https://github.com/gpuweb/gpuweb/blob/main/proposals),
  * which Dawn has as an experiment.
  */
-import type { Binding } from "./gpuEmit.js";
+import { Buffers, type Binding } from "./gpuEmit.js";
 import { declarations, type Kernel } from "./gpuGroup.js";
 import type { Product } from "./gpuSteps.js";
-import { Buffers, emitSum, operandOf, storeRow, type Operand } from "./gpuProduct.js";
+import { emitSum, operandOf, storeRow, type Operand } from "./gpuProduct.js";
 import { place, type Slot } from "./gpuView.js";
 
 /** Rows and columns of a tile and of what a subgroup computes of it, and how far a slice goes along the sum. */
@@ -99,12 +99,12 @@ function moves(
       : [`(${origin} + column)`, "(k0 + row)"];
     const register = `r${name}${i}`;
     if (of.vector) {
-      const buffer = buffers.bind(of.slot, "array<vec4f>", "read");
+      const buffer = buffers.bind(of.slot, "array<vec4f>", "read", of.base);
       load.push(
         `{ ${where} ${register} = vec4h(); if (${side} < ${limit}u && ${sum} < ${end}) { ${register} = vec4h(${buffer}[(${at(side, sum)}) / 4u]); } }`,
       );
     } else {
-      const buffer = buffers.bind(of.slot, "array<f32>", "read");
+      const buffer = buffers.bind(of.slot, "array<f32>", "read", of.base);
       const each = [0, 1, 2, 3].map((q) => {
         const [s, t] = slice.alongSum ? [side, `(${sum} + ${q}u)`] : [`(${side} + ${q}u)`, sum];
         return `if (${s} < ${limit}u && ${t} < ${end}) { ${register}.${"xyzw"[q]} = f16(${buffer}[${at(s, t)}]); }`;

@@ -2,11 +2,11 @@
  * Products of matrices in 32-bit floats. A group of threads computes a tile of the result from slices of both operands
  * that it keeps in shared memory; a thread computes 8 × 8 numbers in registers, and loads the next slices meanwhile.
  */
-import { typeOfWidth, type Binding } from "./gpuEmit.js";
+import { Buffers, typeOfWidth } from "./gpuEmit.js";
 import { literal } from "./gpuFormulas.js";
 import { declarations, spread, type Kernel } from "./gpuGroup.js";
 import type { Product } from "./gpuSteps.js";
-import { groups as axesOf, isVector, place, type Axis, type Slot, type View } from "./gpuView.js";
+import { based, groups as axesOf, isVector, place, type Axis, type Slot, type View } from "./gpuView.js";
 
 /** Rows and columns of a tile, and how far a slice goes along the sum. */
 export interface Tile {
@@ -48,6 +48,8 @@ export interface Operand {
   readonly sum: readonly Axis[];
   readonly offset: number;
   readonly slot: Slot;
+  /** Where the shader begins to see the slot. */
+  readonly base: number;
   /** Along which of its dimensions vectors of four can be read, if any. */
   readonly vector: "side" | "sum" | null;
   /** Along which neighbours lie in memory, or should be read together. */
@@ -66,16 +68,7 @@ export function operandOf(view: View, shape: readonly [number, number, number], 
   };
   const along = reaches(sum) && sum.length > 0 ? "sum" : "side";
   const vector = vectorAlong(sum) ? "sum" : vectorAlong(side) ? "side" : null;
-  return { batch, side, sum, offset: view.offset, slot: view.slot, vector, along: vector ?? along };
-}
-
-export class Buffers {
-  readonly bindings: Binding[] = [];
-  bind(slot: Slot, type: string, access: Binding["access"]): string {
-    let at = this.bindings.findIndex((other) => other.slot === slot && other.type === type && other.access === access);
-    if (at < 0) at = this.bindings.push({ slot, type, access }) - 1;
-    return `b${at}`;
-  }
+  return { batch, side, sum, ...based(view), slot: view.slot, vector, along: vector ?? along };
 }
 
 /** Statements that load a block of 4 × 4 into `to0` … `to3`: vectors along the side, one for each place of the sum. */
@@ -86,7 +79,7 @@ function loadBlock(of: Operand, buffers: Buffers, to: string, limit: number, sum
       .join(" + ") || "0u";
   const name = (k: number) => `${to}${k}`;
   if (of.vector === "sum") {
-    const buffer = buffers.bind(of.slot, "array<vec4f>", "read");
+    const buffer = buffers.bind(of.slot, "array<vec4f>", "read", of.base);
     const rows = [0, 1, 2, 3].map(
       (i) =>
         `var w${i} = vec4f(); if (side + ${i}u < ${limit}u && sum < ${sumLimit}) { w${i} = ${buffer}[(${at(`(side + ${i}u)`, "sum")}) / 4u]; }`,
@@ -97,13 +90,13 @@ function loadBlock(of: Operand, buffers: Buffers, to: string, limit: number, sum
     return [...rows, ...turned];
   }
   if (of.vector === "side") {
-    const buffer = buffers.bind(of.slot, "array<vec4f>", "read");
+    const buffer = buffers.bind(of.slot, "array<vec4f>", "read", of.base);
     return [0, 1, 2, 3].map(
       (k) =>
         `${name(k)} = vec4f(); if (side < ${limit}u && sum + ${k}u < ${sumLimit}) { ${name(k)} = ${buffer}[(${at("side", `(sum + ${k}u)`)}) / 4u]; }`,
     );
   }
-  const buffer = buffers.bind(of.slot, "array<f32>", "read");
+  const buffer = buffers.bind(of.slot, "array<f32>", "read", of.base);
   return [0, 1, 2, 3].flatMap((k) => [
     `${name(k)} = vec4f();`,
     ...[0, 1, 2, 3].map(
@@ -152,16 +145,16 @@ export function storeRow(
 
 function addend(buffers: Buffers, c: View, shape: readonly number[], vector: boolean): (column: string) => string {
   const [z, row, column] = axesOf(c.axes, shape)!;
+  const { base, offset } = based(c);
   const at = (from: string) =>
-    [place(z, c.offset, "z"), place(row, 0, "row"), place(column, 0, from)].filter((t) => t !== "0u").join(" + ") ||
-    "0u";
+    [place(z, offset, "z"), place(row, 0, "row"), place(column, 0, from)].filter((t) => t !== "0u").join(" + ") || "0u";
   const repeats = column.every(({ stride }) => stride === 0);
   const isVec =
     vector &&
     column.length > 0 &&
     isVector({ ...c, axes: column }) &&
     [...z, ...row].every(({ stride }) => stride % 4 === 0);
-  const buffer = buffers.bind(c.slot, isVec ? "array<vec4f>" : "array<f32>", "read");
+  const buffer = buffers.bind(c.slot, isVec ? "array<vec4f>" : "array<f32>", "read", base);
   if (!vector) return (from) => `${buffer}[${at(from)}]`;
   if (isVec) return (from) => `${buffer}[(${at(from)}) / 4u]`;
   if (repeats) return (from) => `vec4f(${buffer}[${at(from)}])`;
@@ -302,7 +295,7 @@ export function emitPlainProduct(step: Product): Kernel[] {
   const buffers = new Buffers();
   const operand = (of: Operand, side: string): string => {
     const terms = [place(of.batch, of.offset, "z"), place(of.side, 0, side), place(of.sum, 0, "t")];
-    return `${buffers.bind(of.slot, "array<f32>", "read")}[${terms.join(" + ")}]`;
+    return `${buffers.bind(of.slot, "array<f32>", "read", of.base)}[${terms.join(" + ")}]`;
   };
   const a = operand(operandOf(step.a, [batch, m, k], false), "row");
   const b = operand(operandOf(step.b, [batch, k, n], true), "column");

@@ -156,7 +156,10 @@ export class Program {
       const group = (turn: 0 | 1): object =>
         gpu.device.createBindGroup({
           layout,
-          entries: bindings.map(({ slot }, binding) => ({ binding, resource: { buffer: bufferOf(slot, turn) } })),
+          entries: bindings.map(({ slot, base }, binding) => ({
+            binding,
+            resource: { buffer: bufferOf(slot, turn), offset: 4 * base },
+          })),
         });
       const first = group(0);
       const turns = bindings.some(({ slot }) => slot.kind === "state" || slot.kind === "next");

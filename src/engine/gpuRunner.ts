@@ -4,7 +4,8 @@ import { checkType, type CompiledFunction, type CompileReport } from "./compile.
 import { newBuffer, Program, readBuffer, type DeviceState, type Precision, type ProgramOptions } from "./gpuProgram.js";
 import { openGpu, type Gpu } from "./gpuDevice.js";
 import { lowerToOnnx } from "./onnxLower.js";
-import { packState, planPacks, type Pack } from "./pack.js";
+import { packForGpu, planGpuPacks } from "./gpuState.js";
+import type { Pack } from "./pack.js";
 import type { Runner, StepFunction } from "./runner.js";
 import { flatten, unflatten } from "./stateStore.js";
 import { BATCH_INPUT, OUTPUT, pureStep, SCALAR_INPUT, stepKey, stepTypes, typeOf } from "./stepGraph.js";
@@ -114,8 +115,8 @@ export async function gpuRunner(
       const began = performance.now();
       const traced = trace(pureStep(step, initial, input.grids), stepTypes(initial, input, scalars));
       const lowered = lowerToOnnx(traced);
-      packs ??= planPacks(lowered, Object.keys(initial));
-      const graph = packState(lowered, packs);
+      packs ??= planGpuPacks(lowered, Object.keys(initial));
+      const graph = packForGpu(lowered, packs);
       const between = performance.now();
       state ??= newState(gpu, initial, packs);
       const program = await Program.create(gpu, graph, how, state);

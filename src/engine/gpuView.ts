@@ -125,6 +125,18 @@ export function isVector({ offset, axes }: View): boolean {
   return axes.slice(0, -1).every(({ stride }) => stride % 4 === 0);
 }
 
+/** Floats between places where a shader can begin to see a buffer: WebGPU's 256 bytes. */
+export const ALIGNED = 64;
+
+/**
+ * Where in its slot a shader begins to see a view, and the rest of the view's offset. Parameters of blocks that are alike
+ * lie at different places of one array: what stands in the shader is the same for all of them.
+ */
+export function based({ slot, offset }: View): { base: number; offset: number } {
+  const base = slot.kind === "state" ? offset - (offset % ALIGNED) : 0;
+  return { base, offset: offset - base };
+}
+
 /** The size of what a view shows. */
 export const viewSize = ({ axes }: View): number => sizeOf(axes.map(({ extent }) => extent));
 

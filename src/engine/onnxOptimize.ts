@@ -140,7 +140,8 @@ export function foldScales(graph: OnnxGraph): OnnxGraph {
     const scale = node.op === "ReduceSum" ? before(node.inputs[0]) : undefined;
     if (!scale) return [node];
     const [sum] = node.outputs;
-    const [raw, factor] = [`${sum} unscaled`, `${sum} scale`];
+    // Named by its value, so that what is scaled alike is seen to be computed alike.
+    const [raw, factor] = [`${sum} unscaled`, `scale ${scale.by}`];
     types.set(raw, graph.types.get(sum)!);
     constants[factor] = { shape: [], dtype: "float32", data: Float32Array.of(scale.by) };
     types.set(factor, constants[factor]);

@@ -21,7 +21,7 @@ export const NEXT_PACK = "pack'/";
 /** Elements of a pack: 64 Ki floats are 256 KB, so that an update's operands stay in a core's second-level cache. */
 const PACK_SIZE = 65_536;
 
-const ELEMENTWISE: ReadonlySet<string> = new Set([
+export const ELEMENTWISE: ReadonlySet<string> = new Set([
   "Add",
   "Sub",
   "Mul",
@@ -96,9 +96,10 @@ function describe(view: View, name: string): { formula: string; reads: string[] 
  * family; families whose formulas are the same share packs, member by member, so that one pack's update reads others.
  *
  * @param names arrays of the state; the graph reads them as `state/…` and writes them as `state'/…`
+ * @param most  elements of a pack of more than one array
  * @returns packs that together hold every name once
  */
-export function planPacks(graph: OnnxGraph, names: readonly string[]): Pack[] {
+export function planPacks(graph: OnnxGraph, names: readonly string[], most = PACK_SIZE): Pack[] {
   const view = new View(graph);
   const formulas = new Map(names.map((name) => [name, describe(view, name)]));
   const head = new Map(names.map((name) => [name, name]));
@@ -116,7 +117,7 @@ export function planPacks(graph: OnnxGraph, names: readonly string[]): Pack[] {
     const size = sizeOf(view.shape(NEXT + family[0]));
     const key = family.map((name) => formulas.get(name)!.formula).join("; ");
     let filling = open.get(key);
-    if (!filling || filling.size + size > PACK_SIZE) {
+    if (!filling || filling.size + size > most) {
       filling = { size: 0, packs: family.map(() => []) };
       open.set(key, filling);
       packs.push(...filling.packs);
