@@ -7,7 +7,6 @@ import { startEngine } from "./engine/engine.js";
 import { embedEvaluation, loadData, pretrainMethod, saveAll, type NamedEmbeddings } from "./experiment.js";
 import { METHOD_NAMES, METHODS, presetOf } from "./presets.js";
 import { runFolder, type RunOptions } from "./run.js";
-import type { Method } from "./trainers/objective.js";
 import { CEILING } from "./types.js";
 
 const nameOf = ({ meta }: EmbeddingSet): string =>
@@ -54,25 +53,20 @@ export function storedCeilings(
   return [...found.values()];
 }
 
-export interface CeilingRunOptions extends RunOptions {
-  /** All where absent. */
-  readonly methods?: readonly Method[];
-}
-
 /**
- * Pretrains a ceiling of each of these methods with the settings of a run, MRI of the training patients beside the rest, and keeps its
+ * Pretrains a ceiling of each method with the settings of a run, MRI of the training patients beside the rest, and keeps its
  * vectors in RUN/ceiling, where `storedCeilings` finds them. As long as the run itself; a stopped one goes on.
  *
  * @throws InputError where the data has no MRI on the training side of the split
  */
-export async function makeCeilings(options: CeilingRunOptions): Promise<NamedEmbeddings[]> {
-  const { seed, methods = METHODS, onProgress } = options;
+export async function makeCeilings(options: RunOptions): Promise<NamedEmbeddings[]> {
+  const { seed, onProgress } = options;
   const preset = presetOf(options.preset);
   const data = await loadData(options.data ?? preset.data, { ...options, ceiling: true });
   const engine = options.engine ?? (await startEngine());
   const folder = join(runFolder(options), "ceiling");
   const all: NamedEmbeddings[] = [];
-  for (const method of methods) {
+  for (const method of METHODS) {
     const total = preset[method].steps;
     const run = pretrainMethod(method, preset, data, { engine, folder: join(folder, method), seed, resume: true });
     let next = await run.next();

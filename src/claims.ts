@@ -161,7 +161,7 @@ const GUESSES: Readonly<Record<ClaimTopic, Readonly<Record<string, string>> & { 
       "left to learn",
   },
   across: {
-    MAE: "painting what is hidden asks nothing of two modalities at once: they may share all weights and still lie apart",
+    MAE: "painting what is hidden asks nothing of two modalities at once: what brings them together is a by-product, and may not come",
     all:
       "alignment comes late in training (04 draws it), and only where both modalities show the same thing: endoscopy shares labels " +
       "with a scan, but no anatomy",
@@ -176,7 +176,7 @@ const GUESSES: Readonly<Record<ClaimTopic, Readonly<Record<string, string>> & { 
     all: "MRI has a contrast that no seen modality has: what carries over is outline, which raw pixels and untrained weights have, too",
   },
   "mri to seen": {
-    MAE: "painting never brings two modalities together, seen or not",
+    MAE: "nothing in painting asks for it, as across the modalities that were seen",
     all: "MRI and the other modality have to show the same anatomy, which endoscopy does not",
   },
 };
