@@ -110,7 +110,9 @@ describe("patient rows", () => {
   });
 
   it("names the group that lacks a modality", async () => {
-    await expect(patientRows(dataset, ["xray", "ct"], { groups: ["a"] })).rejects.toThrow("a has no ct");
+    await expect(patientRows(dataset, ["xray", "ct"], { groups: ["a"] })).rejects.toThrow(
+      "group 0 of those asked for has no ct",
+    );
     await expect(patientRows(dataset, ["mri"])).rejects.toThrow(InputError);
   });
 });

@@ -56,10 +56,10 @@ export async function patientRows(
   if (groups.length === 0) throw new InputError(`${dataset.name}: no group has all of ${modalities.join(", ")}`);
 
   const rows: Decoded[][] = [];
-  for (const group of groups) {
+  for (const [g, group] of groups.entries()) {
     const row: Decoded[] = [];
     for (const [m, record] of recordsOf(group).entries()) {
-      if (!record) throw new InputError(`${dataset.name}: ${group} has no ${modalities[m]}`);
+      if (!record) throw new InputError(`${dataset.name}: group ${g} of those asked for has no ${modalities[m]}`); // a group may be a person's name
       row.push(await dataset.read(record));
     }
     rows.push(row);

@@ -32,13 +32,15 @@ export function galleryOf(set: EmbeddingSet, { to }: Pick<Direction, "to">, { ga
 
 /**
  * Throws unless no patient is on both sides: a gallery of patients that pretraining saw and queries of patients that it did not
- * share nobody, whatever the split says of itself.
+ * share nobody, whatever the split says of itself. The message counts patients and names rows, from 0, of the two sets: a group
+ * may be a person's name.
  */
 export function assertDisjoint(queries: EmbeddingSet, gallery: EmbeddingSet): void {
   const held = new Set(gallery.groups);
-  const shared = [...new Set(queries.groups)].filter((group) => held.has(group));
-  if (shared.length === 0) return;
+  const shared = new Set(queries.groups.filter((group) => held.has(group)));
+  if (shared.size === 0) return;
+  const query = queries.groups.findIndex((group) => shared.has(group));
   throw new InputError(
-    `expected no patient among both queries and gallery, got ${shared.length}; the first is ${shared[0]}`,
+    `expected no patient among both queries and gallery, got ${shared.size}, first at query row ${query} and gallery row ${gallery.groups.indexOf(queries.groups[query])}`,
   );
 }
