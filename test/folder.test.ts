@@ -54,7 +54,42 @@ test("quotes hold commas, line ends and quotes; both line ends, a mark and empty
     { line: 6, fields: ["", "last"] },
   ]);
   expect(parseCsv("")).toEqual([]);
+  expect(parseCsv('a\rb\r"c\rd"').map(({ fields }) => fields)).toEqual([["a"], ["b"], ["c\rd"]]);
   expect(() => parseCsv('a\n"b')).toThrow("line 2: a quote is never closed");
+});
+
+test("what spreadsheets save is read: semicolons, tabs, sep=, a mark, UTF-16, Windows-1252, empty rows and columns", () => {
+  const fields = (text: string) => parseCsv(text).map((row) => row.fields);
+  const rows = [["path", "b;c"], ["1,5", "x"]]; // prettier-ignore
+  expect(fields('path;"b;c"\r\n1,5;x\r\n')).toEqual(rows);
+  expect(fields('path\t"b;c"\n1,5\tx')).toEqual(rows);
+  expect(fields('\ufeffsep=;\r\npath;"b;c"\r\n1,5;x')).toEqual(rows);
+  expect(fields("a;b,c\n1;2,3")).toEqual([["a;b", "c"], ["1;2", "3"]]); // prettier-ignore
+  const text = "path;modality;class;group;;\r\né.png;ct;Größe;p;;\r\n;;;;;\r\n";
+  const be = Buffer.from("\ufeff" + text, "utf16le").swap16();
+  for (const bytes of [Buffer.from(text, "latin1"), Buffer.from(text), Buffer.from("\ufeff" + text, "utf16le"), be]) {
+    const root = folderOf(null, ["é.png"]);
+    writeFileSync(join(root, "labels.csv"), bytes);
+    const { records } = openFolder(root, options);
+    expect(records.map(({ id, labels }) => [id, labels])).toEqual([["é.png", { class: "Größe" }]]);
+  }
+});
+
+test("paths of labels.csv may begin with ./ or with the folder, have Windows' separators, or accents composed otherwise", () => {
+  const root = folderOf(null, ["a.png", "b.png", "sub dir/c.png", "e\u0301.png"]);
+  const paths = ["./a.png", join(root, "b.png"), "sub dir\\c.png", "\u00e9.png"];
+  const csv = (names: readonly string[]) =>
+    ["path,modality,class,group", ...names.map((p) => `${p},ct,k,g`)].join("\n");
+  writeFileSync(join(root, "labels.csv"), csv(paths));
+  expect(openFolder(root, options).records.map(({ id }) => id)).toEqual(["a.png", "b.png", "e\u0301.png", "sub dir/c.png"]); // prettier-ignore
+  writeFileSync(join(root, "labels.csv"), csv(["a.png", "./a.png"]));
+  expect(() => openFolder(root, options)).toThrow("labels.csv:3: a.png is listed twice");
+  for (const outside of ["../a.png", "a/../../b.png", "/etc/hostname", ".."]) {
+    writeFileSync(join(root, "labels.csv"), csv([outside]));
+    expect(() => openFolder(root, options)).toThrow(
+      `labels.csv:2: expected a path inside the folder, got "${outside}"`,
+    );
+  }
 });
 
 test("every patient is on one side only, every class on each, and MRI never on the training side", () => {

@@ -3,13 +3,13 @@
  * columns path, modality, class and group, and any further label columns.
  */
 import { existsSync } from "node:fs";
-import { isAbsolute, join, normalize } from "node:path";
+import { isAbsolute, join, normalize, relative, resolve } from "node:path";
 import { readBytes } from "../files.js";
 import { Random } from "../random.js";
 import { InputError, MODALITIES, UNSEEN_MODALITY } from "../types.js";
 import type { Decoded, Modality } from "../types.js";
 import type { DerivedLabel, SplitRule } from "./catalog.js";
-import { parseCsv } from "./csv.js";
+import { csvText, parseCsv } from "./csv.js";
 import type { DataRecord, Dataset, SkippedFile } from "./dataset.js";
 import { filesIn, isFolder, seriesAddress, splitSeries } from "./dicomSlices.js";
 import { likelyKind } from "./likelyKind.js";
@@ -106,8 +106,7 @@ const stratumOf = (row: Row): string => `${row.modality}/${row.labels.class}`;
 function readRows(root: string, options: FolderOptions): Row[] {
   const file = join(root, "labels.csv");
   if (!existsSync(file)) throw new InputError(`${file}: no such file; a folder of data needs a labels.csv`);
-  const text = Buffer.from(readBytes(file)).toString("utf8");
-  const { header, table } = parseTable(file, text);
+  const { header, table } = parseTable(file, csvText(readBytes(file)));
 
   const groupColumn = options.group ?? "group";
   const derive = options.derive ?? {};
@@ -123,18 +122,17 @@ function readRows(root: string, options: FolderOptions): Row[] {
 
   const rows = new Map<string, Row>();
   for (const { line, fields } of table) {
-    if (fields.length !== header.length) {
+    if (fields.every((field) => field.trim() === "")) continue; // a spreadsheet's empty rows
+    if (fields.length < header.length || fields.slice(header.length).some((field) => field !== "")) {
       throw new InputError(`${file}:${line}: expected ${header.length} fields, got ${fields.length}`);
     }
     const value = (column: string): string => fields[header.indexOf(column)];
-    const path = value("path");
+    const stated = value("path");
+    const path = pathInside(root, stated);
+    if (path === null) throw new InputError(`${file}:${line}: expected a path inside the folder, got "${stated}"`);
     if (!isWanted(path, options)) continue;
-    if (path === "" || isAbsolute(path) || normalize(path).startsWith("..")) {
-      throw new InputError(`${file}:${line}: expected a path inside the folder, got "${path}"`);
-    }
     if (rows.has(path)) throw new InputError(`${file}:${line}: ${path} is listed twice`);
-    if (!existsSync(join(root, path)) && seriesAddress(join(root, path)) === null)
-      throw new InputError(`${file}:${line}: ${path}: no such file or folder`);
+    if (!isThere(root, path)) throw new InputError(`${file}:${line}: ${path}: no such file or folder`);
     const modality = MODALITIES.find((known) => known === value("modality"));
     if (modality === undefined) {
       throw new InputError(`${file}:${line}: expected one of ${MODALITIES.join(", ")}, got "${value("modality")}"`);
@@ -147,10 +145,34 @@ function readRows(root: string, options: FolderOptions): Row[] {
   return [...rows.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
+const isThere = (root: string, path: string): boolean =>
+  existsSync(join(root, path)) || seriesAddress(join(root, path)) !== null;
+
+/**
+ * A path of labels.csv as one below `root`, or null where it leads out of it: `./a.png` and `/data/set/a.png` are `a.png` in
+ * `/data/set`. Where there is no such file, one with Windows' separators or with accents composed the other way (as archives
+ * made on a Mac have them) is taken.
+ */
+function pathInside(root: string, stated: string): string | null {
+  const spellings = [stated, stated.replaceAll("\\", "/")].flatMap((one) => [
+    one,
+    one.normalize("NFC"),
+    one.normalize("NFD"),
+  ]);
+  const paths = spellings.map((one) => {
+    const below = isAbsolute(one) ? relative(resolve(root), one) : normalize(one).replace(/\/$/, "");
+    return stated === "" || below === "" || below === "." || /^\.\.(\/|$)/.test(below) ? null : below;
+  });
+  if (paths[0] === null) return null;
+  return paths.find((path) => path !== null && isThere(root, path)) ?? paths[0];
+}
+
 function parseTable(file: string, text: string): { header: string[]; table: ReturnType<typeof parseCsv> } {
   try {
     const [header, ...table] = parseCsv(text);
-    return { header: (header?.fields ?? []).map((column) => column.trim()), table };
+    const columns = (header?.fields ?? []).map((column) => column.trim());
+    while (columns.at(-1) === "") columns.pop(); // a spreadsheet's empty columns
+    return { header: columns, table };
   } catch (error) {
     throw new InputError(`${file}: ${(error as Error).message}`);
   }

@@ -2,7 +2,7 @@
 import { basename, join } from "node:path";
 import { readBytes } from "../files.js";
 import { InputError } from "../types.js";
-import { csvRows } from "./csv.js";
+import { csvRows, csvText } from "./csv.js";
 import { gunzipped, isGzip } from "./dicomFile.js";
 import type { RecordRules, TableRules, ValueRule } from "./recordRules.js";
 import { globToRegExp, walk } from "./walk.js";
@@ -78,10 +78,7 @@ interface Table {
 /** Only the columns that are asked for stay: a table of 377,110 rows has reports of a page in some of the others. */
 function readTable(path: string, keyed: string, capture: Capture, columns: ReadonlySet<string>): Table {
   const bytes = readBytes(path);
-  const text = Buffer.from(isGzip(bytes) ? gunzipped(bytes, path) : bytes).toString("utf8");
-  // Some publishers write CSV with semicolons: a header without any comma says so.
-  const line = text.slice(0, text.indexOf("\n"));
-  const rows = csvRows(!line.includes(",") && line.includes(";") ? text.replaceAll(";", ",") : text);
+  const rows = csvRows(csvText(isGzip(bytes) ? gunzipped(bytes, path) : bytes));
   try {
     const header = rows.next();
     const names = header.done ? [] : header.value.fields.map((name) => name.trim());
