@@ -73,6 +73,33 @@ describe("splitting files", () => {
   });
 });
 
+test("a stack between whose slices is a distance says nothing of the thickness that its slices lack", async () => {
+  const folder = scratch();
+  for (const [i, path] of filesIn(fixture("series")).entries()) {
+    const bytes = readFileSync(path);
+    const at = bytes.indexOf("\x18\0\x50\0DS", 0, "latin1"); // SliceThickness, which becomes another element
+    if (at > 0) bytes[at + 2]++;
+    writeFileSync(join(folder, `${i}.dcm`), bytes);
+  }
+  expect((await readFile(join(folder, "0.dcm"))).warnings.join()).toMatch(/slice thickness is not given/);
+  const { warnings, spacingMm } = await readFile(folder);
+  expect(warnings.join()).not.toMatch(/thickness/);
+  expect(spacingMm).toEqual((await readFile(fixture("series"))).spacingMm);
+});
+
+test("mosaics are pictures of their own, each with a warning, and never slices of one volume", async () => {
+  const folder = scratch();
+  const imageType = Buffer.from("\x08\0\x08\0CS\x10\0ORIGINAL\\MOSAIC ", "latin1"); // ImageType, explicit little endian
+  for (const [i, path] of filesIn(fixture("series")).entries()) {
+    const bytes = readFileSync(path);
+    const at = bytes.indexOf("\x08\0\x16\0UI", 0, "latin1"); // SOPClassUID, the first of group 0008
+    writeFileSync(join(folder, `${i}.dcm`), Buffer.concat([bytes.subarray(0, at), imageType, bytes.subarray(at)]));
+  }
+  expect((await readFile(join(folder, "0.dcm"))).warnings[0]).toMatch(/^a Siemens mosaic: /);
+  expect(splitSeries(filesIn(folder)).filter(({ volume }) => volume)).toEqual([]);
+  expect(splitSeries(filesIn(fixture("series"))).filter(({ volume }) => volume)).toHaveLength(1);
+});
+
 test("a gap of twice the usual distance is said to be a missing slice", async () => {
   expect((await readDicomSeries(fixture("series_gap"))).warnings.join()).toMatch(
     /the median\) is used; 1 seem to be missing/,

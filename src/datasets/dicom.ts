@@ -85,6 +85,7 @@ async function decoded(file: DicomFile, { volume }: DicomOptions): Promise<Decod
   const { data } = file;
   const { frames, channels, rows, columns, dtype, padding, voi } = picture;
   const warnings = [...file.warnings, ...picture.warnings];
+  if (isMosaic(data)) warnings.push(MOSAIC_WARNING);
   const kind = kindOf(file, picture);
   const enhanced = kind !== "video" && frames > 1 && data.elements.x52009230 !== undefined;
   const ordered = enhanced ? orderFrames(data, frames, warnings) : null;
@@ -101,6 +102,13 @@ async function decoded(file: DicomFile, { volume }: DicomOptions): Promise<Decod
     warnings,
   };
 }
+
+const MOSAIC_WARNING =
+  "a Siemens mosaic: the slices of a volume are tiles of one picture, and are left so (dcm2niix makes a volume of it)";
+
+/** Whether ImageType (0008,0008) says that the slices of a volume lie side by side in one frame. */
+export const isMosaic = (data: DataSet): boolean =>
+  (data.string("x00080008") ?? "").split("\\").some((word) => word.trim() === "MOSAIC");
 
 /** The frames of one volume, or all. */
 function framesWanted(

@@ -138,6 +138,9 @@ export function slidOf(
 
 export const millimetres = (value: number): string => String(Math.round(value * 1000) / 1000);
 
+/** What `spacingFrom` says of a slice alone, which is not true of the stack that it is in. */
+export const NO_THICKNESS = "slice thickness is not given: 1 mm stands in for the single slice";
+
 /** `[d, h, w]` for a single slice or a stack; null where the plane or, for more than one slice, the depth is unknown. */
 export function spacingFrom(
   inPlane: readonly [number, number] | null,
@@ -154,6 +157,6 @@ export function spacingFrom(
     warnings.push("the distance between slices is not given: spacing unknown");
     return null;
   }
-  warnings.push("slice thickness is not given: 1 mm stands in for the single slice");
+  warnings.push(NO_THICKNESS);
   return [1, inPlane[0], inPlane[1]];
 }

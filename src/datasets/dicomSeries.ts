@@ -4,7 +4,7 @@ import { pixelMemory, recycle } from "./pixelMemory.js";
 import { InputError, type Decoded } from "../types.js";
 import { readDicom, type DicomOptions } from "./dicom.js";
 import { filesOfDirectory } from "./dicomDir.js";
-import { lettersOf, slidOf, spacingFrom, spacingOfHeights } from "./dicomGeometry.js";
+import { lettersOf, NO_THICKNESS, slidOf, spacingFrom, spacingOfHeights } from "./dicomGeometry.js";
 import { MOST_VALUES } from "./dicomPixels.js";
 import {
   bySeries,
@@ -154,6 +154,7 @@ async function stack(
     recycle(decoded); // its pixels alone: the rest of it is looked at below
   }
 
+  seen.delete(NO_THICKNESS);
   const { spacingMm, orientation, slidMm } = geometryOfStack(slices, warnings);
   return {
     pixels,

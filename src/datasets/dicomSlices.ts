@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { DataSet } from "dicom-parser";
 import { readBytes, readRange, systemError } from "../files.js";
 import { InputError, type Modality } from "../types.js";
-import { assertVolume, modalityOf } from "./dicom.js";
+import { assertVolume, isMosaic, modalityOf } from "./dicom.js";
 import { guarded, gunzipped, isGzip, parseDicom, type DicomFile } from "./dicomFile.js";
 import { heightOf, pixelSpacingOf, planeOf, positionOf, sliceSpacingOf, type Plane } from "./dicomGeometry.js";
 import { cross, dot, lengthOf, type Vector } from "./orientation.js";
@@ -27,7 +27,7 @@ export interface SliceHeader {
   readonly position: Vector | null;
   readonly pixelSpacing: readonly [number, number] | null;
   readonly sliceSpacing: number | null;
-  /** True where the file is a cross-section of a body that other files continue: CT, MR, PT, or anything with a position. */
+  /** True where the file is a cross-section of a body that other files continue: CT, MR, PT, or anything with a position; no mosaic of slices. */
   readonly crossSection: boolean;
 }
 
@@ -111,7 +111,9 @@ function headerOf(path: string, { data }: { data: DataSet }): SliceHeader | null
     position,
     pixelSpacing: pixelSpacingOf(data),
     sliceSpacing: sliceSpacingOf(data),
-    crossSection: ["CT", "MR", "PT", "NM"].includes(modality) || (position !== null && modalityOf(data) === null),
+    crossSection:
+      !isMosaic(data) &&
+      (["CT", "MR", "PT", "NM"].includes(modality) || (position !== null && modalityOf(data) === null)),
   };
 }
 
