@@ -25,6 +25,14 @@ test("a stored 10 with slope 2 and intercept −3 is 17", async () => {
   expect((await readNifti(write("ten.nii", bytes))).pixels[0]).toBe(17);
 });
 
+test("a CIFTI-2 file, whose matrix is no volume, is refused by name", async () => {
+  const bytes = gunzipSync(readFileSync(fixture("nifti2.nii.gz")));
+  bytes.writeInt32LE(3001, 504); // intent_code: dense connectivity
+  expect(await inputErrorOf(readNifti(write("x.dconn.nii", bytes)))).toMatch(
+    /: expected a NIfTI volume, got a CIFTI-2 file/,
+  );
+});
+
 test("slope 0 in a header means no scaling", async () => {
   const unscaled = await readNifti(fixture("slope0.nii"));
   const scaled = await readNifti(fixture("scaled.nii.gz")); // the same stored numbers

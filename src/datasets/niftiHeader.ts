@@ -88,6 +88,10 @@ export function parseHeader(head: Uint8Array, path: string): VolumeHeader {
   const format = marked === undefined ? "Analyze" : "NIfTI";
   const paired = marked === undefined || marked.startsWith("ni");
 
+  if (size === 540 && header.intent_code >= 3000 && header.intent_code < 3100) {
+    const what = `a CIFTI-2 file of surfaces or connections (intent code ${header.intent_code})`;
+    throw new InputError(`${path}: expected a NIfTI volume, got ${what}`);
+  }
   const warnings: string[] = [];
   const extents = extentsOf(header, format, path, warnings);
   const datatype = datatypeOf(header, format, path, warnings);
