@@ -94,9 +94,17 @@ export type Split = "train" | "gallery" | "query";
 
 export const SPLITS: readonly Split[] = ["train", "gallery", "query"];
 
-/** Wrong input from outside: the command line prints `error: message` in one line and exits with 2. */
+/**
+ * Wrong input from outside: the command line prints `error: message` in one line and exits with 2. A file may have a line end or an
+ * escape sequence in its name: control characters are shown as `\n` or `\u001b` are.
+ */
 export class InputError extends Error {
   override readonly name = "InputError";
+
+  constructor(message: string) {
+    // eslint-disable-next-line no-control-regex -- they are what is looked for
+    super(message.replace(/[\u0000-\u001f\u007f]/g, (character) => JSON.stringify(character).slice(1, -1)));
+  }
 }
 
 /**

@@ -29,3 +29,8 @@ test("a path through a file is one line that names it", () => {
 test("a missing file is named", () => {
   expect(() => readBytes("/nowhere/at/all")).toThrow("/nowhere/at/all: no such file or folder");
 });
+
+test("a line end or an escape sequence in a file's name stays within one line of text", () => {
+  const odd = join(folder(), "a\nb\u001b[31m.dcm");
+  expect(() => readBytes(odd)).toThrow(/a\\nb\\u001b\[31m\.dcm: no such file or folder$/);
+});
