@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { crc32 } from "node:zlib";
 import { expect, test } from "vitest";
 import { readImage } from "../src/datasets/image.js";
 import { readFile } from "../src/datasets/read.js";
@@ -19,6 +20,7 @@ const write = (name: string, bytes: Uint8Array | string): string => {
 type Images = Record<string, { shape: number[]; dtype: string; kind: string; pixels: number[] }>;
 const media = (name: string): string => fileURLToPath(new URL(`./fixtures/media/${name}`, import.meta.url));
 const rare = (name: string): string => fileURLToPath(new URL(`./fixtures/mediaRare/${name}`, import.meta.url));
+const unseen = (name: string): string => fileURLToPath(new URL(`./fixtures/unseen/images/${name}`, import.meta.url));
 const images = JSON.parse(readFileSync(media("images.json"), "utf8")) as Images;
 const rareImages = JSON.parse(readFileSync(rare("images.json"), "utf8")) as Images;
 
@@ -213,4 +215,93 @@ test("run-length codes that end early, or go outside the picture, are refused or
 test("a text file called .png is named with what it is", async () => {
   const path = write("notes.png", "these are notes\n");
   expect(await inputErrorOf(readFile(path))).toBe(`${path}: expected a PNG or JPEG file, got a text file`);
+});
+
+/** A bitmap of version 4 with one row of pixels of 16 or 32 bits. */
+function bitmapOf(bits: 16 | 32, masks: readonly number[], pixels: readonly number[]): Buffer {
+  const bytes = Buffer.alloc(122 + 4 * pixels.length);
+  bytes.write("BM", "latin1");
+  for (const [at, value] of [[10, 122], [14, 108], [18, pixels.length], [22, 1], [30, 3]]) bytes.writeUInt32LE(value, at); // prettier-ignore
+  bytes.writeUInt16LE(bits, 28);
+  masks.forEach((mask, i) => bytes.writeUInt32LE(mask, 54 + 4 * i));
+  pixels.forEach((pixel, i) => bytes.writeUIntLE(pixel, 122 + (bits / 8) * i, bits / 8));
+  return bytes;
+}
+
+test("fields of five and six bits in a bitmap are stretched and rounded down, as Pillow does", async () => {
+  const bytes = bitmapOf(16, [0xf800, 0x7e0, 0x1f, 0], [0xffff, (16 << 11) | (33 << 5) | 7]);
+  expect([...(await readImage(write("565.bmp", bytes))).pixels]).toEqual([255, 131, 255, 133, 255, 57]);
+});
+
+test("alpha that is 0 in every pixel of a bitmap is no alpha", async () => {
+  const masks = [0xff0000, 0xff00, 0xff, 0xff000000];
+  const unused = await readImage(write("unused.bmp", bitmapOf(32, masks, [0x102030, 0x405060])));
+  expect([unused.shape, [...unused.pixels], unused.warnings]).toEqual([[3, 1, 1, 2], [16, 64, 32, 80, 48, 96], []]);
+  const used = await readImage(write("used.bmp", bitmapOf(32, masks, [0x102030, 0xff405060])));
+  expect([[...used.pixels], used.warnings.length]).toEqual([[0, 64, 0, 80, 0, 96], 1]);
+});
+
+test("Netpbm pictures, packed or as text, are read as Pillow reads them, and never past their end", async () => {
+  const of = async (header: string, ...bytes: number[]) => {
+    const { shape, pixels, dtype } = await readFile(
+      write("a.pnm", Buffer.concat([Buffer.from(header), Buffer.from(bytes)])),
+    );
+    return [shape, [...pixels], dtype];
+  };
+  expect(await of("P5\n# MIAS\n3 1\n255\n", 0, 7, 255)).toEqual([[1, 1, 1, 3], [0, 7, 255], "uint8"]);
+  expect(await of("P5 2 1 65535\n", 1, 2, 255, 255)).toEqual([[1, 1, 1, 2], [258, 65535], "uint16"]);
+  expect(await of("P5 2 1 4095\n", 0, 1, 15, 255)).toEqual([[1, 1, 1, 2], [16, 65535], "uint16"]);
+  expect(await of("P6 1 2 255\n", 1, 2, 3, 4, 5, 6)).toEqual([[3, 1, 2, 1], [1, 4, 2, 5, 3, 6], "uint8"]);
+  expect(await of("P4 9 1\n", 0b10100000, 0x80)).toEqual([[1, 1, 1, 9], [0, 255, 0, 255, 255, 255, 255, 255, 0], "uint8"]); // prettier-ignore
+  expect(await of("P1\n3 1\n1 0# a comment\n1")).toEqual([[1, 1, 1, 3], [0, 255, 0], "uint8"]);
+  expect(await of("P2 3 1 15 0 7\n# 9\n15\n")).toEqual([[1, 1, 1, 3], [0, 119, 255], "uint8"]);
+  expect(await of("P3 1 1 255\n9 8 7")).toEqual([[3, 1, 1, 1], [9, 8, 7], "uint8"]);
+  for (const cut of [
+    "P5 3 1 255\nab",
+    "P2 3 1 255\n1 234 ",
+    "P1 5 1\n1010",
+    "P6 9999 9999 255\n",
+    "P2 9999 9999 255\n",
+  ])
+    expect(await inputErrorOf(readFile(write("cut.pgm", cut)))).toMatch(/cut\.pgm: .*it ends too early$/);
+  expect(await inputErrorOf(readFile(write("big.pgm", "P5 65535 65535 255\n")))).toMatch(/over the limit maxPixels/);
+  expect(await inputErrorOf(readFile(write("over.pgm", "P2 1 1 9\n10")))).toMatch(
+    /a value of 10, over the largest, 9$/,
+  );
+  expect(await inputErrorOf(readFile(write("note.txt", "P2 patients of 12")))).toMatch(/got a text file$/);
+});
+
+test("an animated PNG says that its first picture was read", async () => {
+  const chunk = (name: string, data: Buffer) => {
+    const body = Buffer.concat([Buffer.from(name), data]);
+    return Buffer.concat([
+      Buffer.from(Uint32Array.of(data.length).buffer).swap32(),
+      body,
+      Buffer.from(Uint32Array.of(crc32(body)).buffer).swap32(),
+    ]);
+  };
+  const bytes = readFileSync(fixture("grey8.png"));
+  const moving = Buffer.concat([bytes.subarray(0, 33), chunk("acTL", Buffer.from([0, 0, 0, 5, 0, 0, 0, 0])), bytes.subarray(33)]); // prettier-ignore
+  expect((await readImage(write("moving.png", moving))).warnings).toEqual(["picture 1 of 5 was read: an animated PNG"]);
+  expect((await readImage(fixture("grey8.png"))).warnings).toEqual([]);
+});
+
+test("a TIFF file whose JPEG is of the old style is refused by name, and not decoded to something else", async () => {
+  const bytes = readFileSync(unseen("lzma.tif"));
+  const at = bytes.indexOf(Buffer.from([0x03, 0x01, 3, 0, 1, 0, 0, 0])); // the entry of tag 259, Compression
+  bytes.writeUInt16LE(6, at + 8);
+  expect(await inputErrorOf(readImage(write("old.tif", bytes)))).toMatch(
+    /: TIFF file: compression 6 \(JPEG of the old style\) is not supported/,
+  );
+});
+
+test("a bitmap whose palette is shorter than its colours is black there and says so; pixels never begin in the palette", async () => {
+  const bytes = Buffer.alloc(54 + 8 + 4);
+  bytes.write("BM", "latin1");
+  for (const [at, value] of [[10, 54], [14, 40], [18, 3], [22, 1], [46, 2]]) bytes.writeUInt32LE(value, at); // prettier-ignore
+  bytes.writeUInt16LE(8, 28);
+  bytes.set([10, 20, 30, 0, 40, 50, 60, 0, 0, 1, 2], 54); // colours in order B, G, R; then pixels 0, 1 and 2
+  const { pixels, warnings } = await readImage(write("short.bmp", bytes));
+  expect([...pixels]).toEqual([30, 60, 0, 20, 50, 0, 10, 40, 0]);
+  expect(warnings).toEqual(["1 pixels of colours that the palette lacks are black"]);
 });

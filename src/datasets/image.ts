@@ -1,9 +1,10 @@
-/** Pictures as they are stored: PNG, JPEG, TIFF, WebP, GIF and BMP, of 8 or 16 bits and more in TIFF. */
+/** Pictures as they are stored: PNG, JPEG, TIFF, WebP, GIF, BMP and Netpbm, of 8 or 16 bits and more in TIFF. */
 import sharp, { type Metadata, type Sharp } from "sharp";
 import { readBytes } from "../files.js";
 import { InputError, type Decoded, type Kind } from "../types.js";
 import { bitmapSize, decodeBitmap } from "./imageBmp.js";
 import { pictureHeader } from "./imageHeader.js";
+import { decodePnm, pnmHeader } from "./imagePnm.js";
 import { planesOf, type Colours, type Planes } from "./imagePlanes.js";
 import { decodePlainPng } from "./imagePng.js";
 import { decodeSmallJpeg } from "./imageSmallJpeg.js";
@@ -23,7 +24,7 @@ export interface ImageOptions {
   readonly pages?: "first" | "volume";
 }
 
-const FORMATS: readonly (Format | null)[] = ["png", "jpeg", "tiff", "webp", "gif", "bmp"];
+const FORMATS: readonly (Format | null)[] = ["png", "jpeg", "tiff", "webp", "gif", "bmp", "pnm"];
 
 export const isImageFormat = (format: Format | null): boolean => FORMATS.includes(format);
 
@@ -53,7 +54,7 @@ export async function readImage(path: string, options: ImageOptions = {}): Promi
 export async function decodeImage(bytes: Uint8Array, path: string, options: ImageOptions = {}): Promise<Decoded> {
   const { maxPixels = 2 ** 27, maxSeconds = 60, pages } = options;
   const { format, what } = contentOf(bytes);
-  if (!isImageFormat(format)) throw wrongContent(path, "a PNG, JPEG, TIFF, WebP, GIF or BMP picture", what);
+  if (!isImageFormat(format)) throw wrongContent(path, "a PNG, JPEG, TIFF, WebP, GIF, BMP or Netpbm picture", what);
   const check: Check = (width, height, depth = 1) => {
     if (width * height * depth <= maxPixels) return;
     const size = `${width} x ${height}${depth > 1 ? ` x ${depth}` : ""}`;
@@ -61,6 +62,7 @@ export async function decodeImage(bytes: Uint8Array, path: string, options: Imag
   };
   try {
     if (format === "bmp") return fromBitmap(bytes, check);
+    if (format === "pnm") return fromPnm(bytes, check);
     const limits = { pages, maxSeconds };
     if (format !== "tiff") return await fromVips(bytes, path, format, limits, check);
     const directories = tiffPages(bytes);
@@ -100,9 +102,22 @@ type Check = (width: number, height: number, depth?: number) => void;
 function fromBitmap(bytes: Uint8Array, check: Check): Decoded {
   const size = bitmapSize(bytes);
   check(size.width, size.height);
-  const { width, height, bands, samples } = decodeBitmap(bytes);
+  const { width, height, bands, samples, beyond } = decodeBitmap(bytes);
   const planes = planesOf(samples, bands, bands === 1 ? "grey" : "rgb", 255);
-  return decoded(planes, "image", [1, height, width], "uint8", noteAlpha(planes));
+  const lacking = beyond > 0 ? [`${beyond} pixels of colours that the palette lacks are black`] : [];
+  return decoded(planes, "image", [1, height, width], "uint8", [...lacking, ...noteAlpha(planes)]);
+}
+
+function fromPnm(bytes: Uint8Array, check: Check): Decoded {
+  const header = pnmHeader(bytes);
+  if (header === null) throw new Error("it ends in its header");
+  const { width, height, bands, most } = header;
+  check(width, height);
+  const samples = decodePnm(bytes, header);
+  const planes = planesOf(samples, bands, bands === 1 ? "grey" : "rgb", most < 256 ? 255 : 65535);
+  const white = samples instanceof Uint8Array ? 255 : 65535;
+  const scaled = most === white || most === 1 ? [] : [`values of 0 to ${most} were brought to 0 to ${white}`];
+  return decoded(planes, "image", [1, height, width], most < 256 ? "uint8" : "uint16", scaled);
 }
 
 interface Limits {
@@ -232,6 +247,8 @@ async function fromVips(
     .raw({ depth: one.depth as keyof typeof TYPES })
     .toBuffer({ resolveWithObject: true });
   if (!known) warnings.push(`${one.space} was converted to RGB`);
+  const moving = format === "png" ? animatedPng(bytes) : 0;
+  if (moving > 1) warnings.push(`picture 1 of ${moving} was read: an animated PNG`);
   if (colours === "cmyk") warnings.push("CMYK was converted to RGB, without an ink profile");
 
   const samples = new type.array(...aligned(data, type.array.BYTES_PER_ELEMENT));
@@ -240,6 +257,14 @@ async function fromVips(
     ...warnings,
     ...noteAlpha(planes),
   ]);
+}
+
+/** Pictures of an animated PNG, from the chunk acTL before its pixels; 0 for any other. */
+function animatedPng(bytes: Uint8Array): number {
+  const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 8192));
+  const at = head.indexOf("acTL");
+  const pixels = head.indexOf("IDAT");
+  return at > 0 && (pixels < 0 || at < pixels) && at + 8 <= head.length ? head.readUInt32BE(at + 4) : 0;
 }
 
 /** A typed array must begin at a multiple of its width, which a buffer from a pool need not do. */

@@ -10,6 +10,8 @@ export interface Bitmap {
   readonly bands: 1 | 3 | 4;
   /** `[H, W, bands]`, first row on top. */
   readonly samples: Uint8Array;
+  /** Pixels whose colour the palette lacks: they are black, as in Pillow and browsers. */
+  readonly beyond: number;
 }
 
 interface Header {
@@ -32,7 +34,8 @@ export function bitmapSize(bytes: Uint8Array): { width: number; height: number }
 
 /**
  * Decodes 1, 4, 8, 16, 24 and 32 bits without compression, with a palette or with bit fields, and run-length codes of 4 and 8
- * bits; alpha where a header of version 4 gives it a mask. Throws a plain `Error` for other compressions, and for a file that
+ * bits; alpha where a header of version 4 gives it a mask and a pixel of it is not 0. Fields of fewer than 8 bits are stretched and
+ * rounded down, as Pillow does: of 5 bits, 16 becomes ⌊16 · 255 / 31⌋ = 131. Throws a plain `Error` for other compressions, and for a file that
  * ends too early.
  */
 export function decodeBitmap(bytes: Uint8Array): Bitmap {
@@ -60,10 +63,18 @@ export function decodeBitmap(bytes: Uint8Array): Bitmap {
       }
       const word = bits === 16 ? view.getUint16(at, true) : view.getUint32(at, true);
       at += bits / 8;
-      for (const { shift, most } of fields) samples[to++] = Math.round((((word >>> shift) & most) * 255) / most);
+      for (const { shift, most } of fields) samples[to++] = Math.floor((((word >>> shift) & most) * 255) / most);
     }
   }
-  return { width, height, bands, samples };
+  const bitmap: Bitmap = { width, height, bands, samples, beyond: 0 };
+  return bands === 4 ? seen(bitmap) : bitmap;
+}
+
+/** Writers fill an alpha channel that they do not use with 0: a picture that nobody could see has none. */
+function seen(bitmap: Bitmap): Bitmap {
+  const { samples } = bitmap;
+  for (let i = 3; i < samples.length; i += 4) if (samples[i] !== 0) return bitmap;
+  return { ...bitmap, bands: 3, samples: samples.filter((_, i) => i % 4 !== 3) };
 }
 
 /** Palette numbers of 1, 4 or 8 bits, first row on top. */
@@ -120,13 +131,16 @@ function unrolled(bytes: Uint8Array, { width, height, bits, start }: Header): Ui
 function painted(indices: Uint8Array, { width, height, palette }: Header): Bitmap {
   const bands = palette.every(([r, g, b]) => r === g && g === b) ? 1 : 3;
   const samples = new Uint8Array(indices.length * bands);
+  let beyond = 0;
   for (let i = 0, to = 0; i < indices.length; i++) {
-    const colour = palette[indices[i]];
-    if (colour === undefined) throw new Error(`a pixel of colour ${indices[i]} in a palette of ${palette.length}`);
+    const colour = palette[indices[i]] ?? BLACK;
+    if (colour === BLACK) beyond++;
     for (let c = 0; c < bands; c++) samples[to++] = colour[c];
   }
-  return { width, height, bands, samples };
+  return { width, height, bands, samples, beyond };
 }
+
+const BLACK: readonly number[] = [0, 0, 0];
 
 /** Values of the field biCompression. */
 const RLE8 = 1;
@@ -161,12 +175,14 @@ function headerOf(bytes: Uint8Array): Header {
   const stored = core ? 0 : view.getUint32(46, true);
   const colours = bits > 8 ? 0 : Math.min(2 ** bits, stored === 0 ? 2 ** bits : stored);
   const at = 14 + length;
+  // Some writers forget their palette when they say where the pixels begin.
+  const first = bits > 8 ? start : Math.max(start, at + colours * entry);
   if (at + colours * entry > bytes.length) throw new Error("it ends in its palette");
   const palette = Array.from({ length: colours }, (_, i): [number, number, number] => {
     const b = at + i * entry;
     return [bytes[b + 2], bytes[b + 1], bytes[b]];
   });
-  return { width, height: Math.abs(rows), topDown: rows < 0, bits, compression, masks, palette, start };
+  return { width, height: Math.abs(rows), topDown: rows < 0, bits, compression, masks, palette, start: first };
 }
 
 /** Where the bits of a mask are, and the largest number in them: of 0xff00, 8 and 255. */

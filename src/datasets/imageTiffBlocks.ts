@@ -34,6 +34,7 @@ export async function loadUnpacker({ compression }: TiffPage): Promise<void> {
 
 /** Compressions that neither libvips nor we undo, by their numbers. */
 const UNREAD: Readonly<Record<number, string>> = {
+  6: "JPEG of the old style",
   22610: "JPEG XR",
   32809: "ThunderScan",
   34676: "SGI Log",
@@ -49,7 +50,11 @@ const UNREAD: Readonly<Record<number, string>> = {
 };
 
 /** Whether a page must be decoded here, where libvips cannot. Throws a plain `Error` where nobody can. */
-export function isForUs({ bits, sampleFormat, compression }: TiffPage): boolean {
+export function isForUs({ bits, sampleFormat, compression, photometric }: TiffPage): boolean {
+  if (bits === 8 && photometric >= 8 && photometric <= 10)
+    throw new Error(
+      `photometric interpretation ${photometric} (CIE L*a*b*) is not supported; expected grey, RGB or CMYK`,
+    );
   if (Object.hasOwn(UNREAD, compression)) {
     const expected = "expected none, CCITT, LZW, JPEG, deflate, PackBits, WebP or Zstandard";
     throw new Error(`compression ${compression} (${UNREAD[compression]}) is not supported; ${expected}`);

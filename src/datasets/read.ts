@@ -45,6 +45,7 @@ export async function readFile(path: string, { video, image, nifti, dicom }: Rea
     case "tiff":
     case "webp":
     case "bmp":
+    case "pnm":
       return decodeImage(bytes, path, image);
     case "gif":
       return (await pagesOf(bytes)) > 1 ? readVideo(path, video) : decodeImage(bytes, path, image);

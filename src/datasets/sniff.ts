@@ -2,6 +2,7 @@
 import { extname } from "node:path";
 import { readRange } from "../files.js";
 import { InputError } from "../types.js";
+import { pnmHeader } from "./imagePnm.js";
 
 /** What we read, by one name each. A GIF file may turn out to be a picture or a video, a zip file an array of numpy. */
 export type Format =
@@ -11,12 +12,15 @@ export type Format =
   | "bmp"
   | "tiff"
   | "webp"
+  | "pnm"
   | "mov"
   | "avi"
   | "mpeg"
   | "mpegts"
   | "mpegvideo"
   | "matroska"
+  | "asf"
+  | "flv"
   | "dicom"
   | "nifti"
   | "gzip"
@@ -53,14 +57,35 @@ const KNOWN: readonly (readonly [offset: number, magic: string, format: Format |
   [4, "skip", "mov", "a MOV video"],
   [0, "\0\0\x01\xba", "mpeg", "an MPEG video"],
   [0, "\0\0\x01\xb3", "mpegvideo", "an MPEG video"],
+  [0, "\x30\x26\xb2\x75\x8e\x66\xcf\x11", "asf", "a Windows Media video"],
+  [0, "FLV\x01", "flv", "a Flash video"],
   [0, "\x1a\x45\xdf\xa3", "matroska", "a Matroska or WebM video"],
   [0, "PK\x03\x04", "zip", "a zip or npz file"],
   [0, "\x93NUMPY", "npy", "an npy file"],
   [0, "\x89HDF", null, "an HDF5 file"],
   [0, "%PDF", null, "a PDF file"],
+  [257, "ustar", null, "a tar archive"],
   [0, "BZh", null, "a bzip2 file"],
   [0, "\xfd7zXZ", null, "an xz file"],
   [0, "NRRD", null, "an NRRD file"],
+  [0, "CDF\x01", null, "a netCDF file (MINC 1)"],
+  [0, "CDF\x02", null, "a netCDF file (MINC 1)"],
+  [0, "MATRIX7", null, "an ECAT 7 file"],
+  [0, "MATLAB 5.0 MAT", null, "a MATLAB file"],
+  [0, "SIMPLE  =", null, "a FITS file"],
+  [0, "TRACK\0", null, "a file of streamlines"],
+  [0, "mrtrix tracks", null, "a file of streamlines"],
+  [0, "Rar!", null, "a RAR archive"],
+  [0, "7z\xbc\xaf\x27\x1c", null, "a 7-Zip archive"],
+  [0, "\x28\xb5\x2f\xfd", null, "a Zstandard file"],
+  [0, "\0\0\0\x0cjP  \r\n", null, "a JPEG 2000 picture outside of DICOM"],
+  [0, "\xff\x4f\xff\x51", null, "a JPEG 2000 codestream outside of DICOM"],
+  [0, "\0\0\0\x0cJXL ", null, "a JPEG XL picture outside of DICOM"],
+  [0, "\xff\x0a", null, "a JPEG XL picture outside of DICOM"],
+  [0, "8BPS", null, "a Photoshop file"],
+  [0, "\0\0\x01\0", null, "an icon file"],
+  [0, "DDS ", null, "a DDS file"],
+  [0, "\x76\x2f\x31\x01", null, "an OpenEXR file"],
   [0, "ObjectType", null, "a MetaImage header"],
 ];
 
@@ -82,6 +107,7 @@ export function contentOf(bytes: Uint8Array): Content {
   if (ascii(bytes, 0, 8) === "\x89PNG\r\n\x1a\n") return { format: "png", what: "a PNG file" };
   if (bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[2] === 0xff) return { format: "jpeg", what: "a JPEG file" };
   if (bytes[0] === 0x1f && bytes[1] === 0x8b) return { format: "gzip", what: "a gzip file" };
+  if (pnmHeader(bytes) !== null) return { format: "pnm", what: "a Netpbm file" };
   if (isNifti(bytes)) return { format: "nifti", what: "a NIfTI file" };
   if (isDicom(bytes)) return { format: "dicom", what: "a DICOM file" };
   const text = isText(bytes);
@@ -123,6 +149,8 @@ export function expectedFromName(path: string): string {
     case ".webp":
     case ".gif":
     case ".bmp":
+    case ".pgm":
+    case ".ppm":
       return "a picture";
     case ".mp4":
     case ".m4v":
@@ -132,6 +160,8 @@ export function expectedFromName(path: string): string {
     case ".mpeg":
     case ".ts":
     case ".mkv":
+    case ".wmv":
+    case ".flv":
     case ".webm":
       return "a video";
     default:

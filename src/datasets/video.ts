@@ -45,6 +45,8 @@ const DEMUXERS: Partial<Record<Format, string>> = {
   mpegts: "mpegts",
   mpegvideo: "mpegvideo",
   matroska: "matroska",
+  asf: "asf",
+  flv: "flv",
   gif: "gif",
 };
 

@@ -104,6 +104,9 @@ export const saysNoMemory = (errors: readonly string[]): boolean =>
 export const overMemory = (path: string, maxMemory: number): InputError =>
   new InputError(`${path}: decoding takes more memory than the limit maxMemory, ${maxMemory} bytes`);
 
+/** Frames closer in time than the output counts come out all the same: nothing is wrong with the file. */
+const OF_OUR_OUTPUT = /non monotonically increasing dts to muxer/;
+
 /** Runs ffmpeg, without a terminal, and waits for its end. `path` is for messages. */
 export function runFfmpeg(
   path: string,
@@ -145,7 +148,7 @@ export function runFfmpeg(
       const lines = (rest + chunk.toString("utf8")).split(/[\r\n]+/);
       rest = lines.pop()!.slice(-4096);
       for (const line of lines) {
-        if (/\[(error|fatal|panic)\]/.test(line)) {
+        if (/\[(error|fatal|panic)\]/.test(line) && !OF_OUR_OUTPUT.test(line)) {
           if (errors.length < 8) errors.push(line.replace(/\[[^\]]* @ [^\]]*\]|\[\w+\]/g, "").trim());
         } else if (info.length < 65536) info += line + "\n";
       }
