@@ -153,7 +153,10 @@ async function fromTiff(
   const deadline = performance.now() + 1000 * maxSeconds;
   const parts = directories.slice(0, depth).map((page) => {
     const white = dtype.startsWith("float") ? 1 : 2 ** (dtype.startsWith("int") ? page.bits - 1 : page.bits) - 1;
-    const planes = planesOf(decodeTiffPage(bytes, page, deadline), samplesPerPixel, grey ? "grey" : "rgb", white);
+    const samples = decodeTiffPage(bytes, page, deadline);
+    const bands = samplesPerPixel;
+    if (page.associated && bands % 2 === 0) for (let i = bands - 1; i < samples.length; i += bands) samples[i] = white;
+    const planes = planesOf(samples, bands, grey ? "grey" : "rgb", white);
     if (photometric === 0 && /^uint(8|16)$/.test(dtype)) planes.pixels.forEach((v, i, all) => (all[i] = white - v));
     return planes;
   });

@@ -15,6 +15,8 @@ export interface TiffPage {
   readonly compression: number;
   /** 2: channel after channel, 1: pixel by pixel. */
   readonly planar: number;
+  /** True where colours are multiplied by alpha already (ExtraSamples is 1): over black they are as stored. */
+  readonly associated: boolean;
   /** 1 as a rule, else as in EXIF. */
   readonly orientation: number;
   /** 2: the bits of a byte are turned round. */
@@ -30,6 +32,7 @@ export interface TiffPage {
 
 const [IMAGE_WIDTH, IMAGE_LENGTH, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER] = [256, 257, 258, 259, 262, 266];
 const [STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_PER_STRIP, STRIP_LENGTHS, PLANAR] = [273, 274, 277, 278, 279, 284];
+const EXTRA_SAMPLES = 338;
 const [PREDICTOR, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_LENGTHS, SAMPLE_FORMAT] = [317, 322, 323, 324, 325, 339];
 /** Bytes of a value, by its type: those of whole numbers. */
 const WIDTHS: Readonly<Record<number, 1 | 2 | 4 | 8>> = { 1: 1, 3: 2, 4: 4, 13: 4, 16: 8, 18: 8 };
@@ -99,6 +102,7 @@ function directories(bytes: Uint8Array): TiffPage[] {
       predictor: first(PREDICTOR, 1),
       compression: first(COMPRESSION, 1),
       planar: first(PLANAR, 1),
+      associated: first(EXTRA_SAMPLES, 0) === 1,
       orientation: first(ORIENTATION, 1),
       fillOrder: first(FILL_ORDER, 1),
       block: tiled

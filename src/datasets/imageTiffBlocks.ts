@@ -1,6 +1,6 @@
 /**
- * TIFF pictures of types and in compressions that libvips does not read: floats of 16 bits, any samples of 64 bits, Zstandard. Strips and
- * tiles are unpacked here, after TIFF 6.0 (sections 9, 13, 14 and 15) and Adobe's Technical Note 3 (the predictor of floats).
+ * TIFF pictures of types, in compressions and in tiles that libvips does not read: floats of 16 bits, any samples of 64 bits, Zstandard,
+ * tiles of one channel each. Strips and tiles are unpacked here, after TIFF 6.0 (sections 9, 13, 14 and 15) and Adobe's Technical Note 3 (the predictor of floats).
  */
 import { inflateSync } from "node:zlib";
 import { half } from "../npy.js";
@@ -50,7 +50,7 @@ const UNREAD: Readonly<Record<number, string>> = {
 };
 
 /** Whether a page must be decoded here, where libvips cannot. Throws a plain `Error` where nobody can. */
-export function isForUs({ bits, sampleFormat, compression, photometric }: TiffPage): boolean {
+export function isForUs({ bits, sampleFormat, compression, photometric, planar, tiled }: TiffPage): boolean {
   if (bits === 8 && photometric >= 8 && photometric <= 10)
     throw new Error(
       `photometric interpretation ${photometric} (CIE L*a*b*) is not supported; expected grey, RGB or CMYK`,
@@ -59,6 +59,7 @@ export function isForUs({ bits, sampleFormat, compression, photometric }: TiffPa
     const expected = "expected none, CCITT, LZW, JPEG, deflate, PackBits, WebP or Zstandard";
     throw new Error(`compression ${compression} (${UNREAD[compression]}) is not supported; ${expected}`);
   }
+  if (tiled && planar === 2) return true;
   return ![1, 2, 4, 8, 16, 32].includes(bits) || (bits === 16 && sampleFormat === 3) || compression === ZSTD;
 }
 

@@ -387,10 +387,21 @@ def arrays():
         cases.refuse("several.npz", "first, second")
 
 
+def tiles():
+    """A tile of one channel each; with alpha, colours are stored as they are over black."""
+    for name, kind, how in (("tiles_u1.tif", "u1", {}), ("tiles_u2_lzw.tif", "u2", {"compression": "lzw", "predictor": True}), ("tiles_alpha.tif", "u1", {"extrasamples": ["assocalpha"]})):
+        colour = smooth(21, 19, 250, colours=3).astype(kind) * (1 if kind == "u1" else 257)
+        stored = [*colour.transpose(2, 0, 1), *([colour[..., 0] // 2 + 99] if "extrasamples" in how else [])]
+        buffer = io.BytesIO()
+        tifffile.imwrite(buffer, np.stack(stored), photometric="rgb", planarconfig="separate", tile=(16, 16), **how)
+        put(name, buffer.getvalue(), planes(colour))
+
+
 pngs()
 jpegs()
 tiffs()
 others()
 arrays()
+tiles()
 cases.close()
 print(len(cases.cases), "cases")
