@@ -108,16 +108,6 @@ test("a picture of 65,535 x 65,535 pixels is refused before it is decoded, with 
   );
 });
 
-/** CRC-32 of a PNG chunk (ISO 3309): of the text "IEND" it is 0xae426082. */
-function crc32(bytes: Uint8Array): number {
-  let crc = 0xffffffff;
-  for (const byte of bytes) {
-    crc ^= byte;
-    for (let k = 0; k < 8; k++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
-  }
-  return (crc ^ 0xffffffff) >>> 0;
-}
-
 test("half a picture is an error, not half a picture of grey", async () => {
   const names = ["grey.jpg", "rgb16.png", "rotated.jpg"].map(fixture);
   for (const name of [...names, ...["colour.bmp", "u16.tif", "lzw.tif", "alpha.webp", "still.gif"].map(media)]) {
