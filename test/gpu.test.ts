@@ -101,11 +101,33 @@ describe("a function on the GPU gives the numbers of the processor", () => {
     );
   });
 
+  run.each([8, 3])("many parts of %i columns side by side", { timeout: 300_000 }, async (columns) => {
+    const names = [..."abcdefghijklmnopqrst"];
+    const inputs = Object.fromEntries(names.map((name) => [name, normal(name, 2, columns)]));
+    await agree({
+      inputs,
+      f: (parts) => ({ y: tf.concat(Object.values(parts), 1), z: tf.concat(Object.values(parts)) }),
+    });
+  });
+
   test("a product in tiles, of sizes that no tile fits", { timeout: 300_000 }, async ({ skip }) => {
     if (!gpu.ok) skip(gpu.reason);
     const inputs = { a: normal("a", 2, 33, 21), b: normal("b", 2, 35, 21) };
     await agree({ inputs, f: ({ a, b }) => ({ y: tf.matMul(a, b, false, true) }) }, "tiled");
   });
+});
+
+test("a product of matrices in 16 bits is that of the processor to what their rounding costs", async ({ skip }) => {
+  if (!gpu.ok) skip(gpu.reason);
+  const { name, traits } = await openGpu();
+  if (!traits.f16) skip(`${name} has no products of 16-bit matrices`);
+  const inputs = { a: normal("a", 512, 256), b: normal("b", 256, 256) };
+  const f: EngineCase["f"] = ({ a, b }) => ({ y: tf.matMul(a, b) });
+  const [cpu, ours] = [await compileFunction(f, inputs), await gpuFunction(f, inputs, { precision: "f16" })];
+  const [theirs, found] = [(await cpu.run(inputs)).y.data, (await ours.run(inputs)).y.data];
+  // Terms of size 1 that are off by 2⁻¹¹ in each factor: a sum of 256 is off by 0.006, the worst of many by five times that.
+  expect(Math.max(...found.map((x, i) => Math.abs(x - theirs[i])))).toBeLessThan(0.06);
+  for (const made of [cpu, ours]) await made.dispose();
 });
 
 describe.each(Object.entries(SMALL))("%s", (_, make) => {

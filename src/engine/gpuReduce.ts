@@ -139,16 +139,19 @@ export function emitJoining({ node, out }: Joining, values: ReadonlyMap<string, 
     const name = `${out.name} from ${from}`;
     const part = { ...node, inputs: node.inputs.slice(from, to), outputs: [name] };
     const emitter = new Emitter(new Map(values).set(name, { shape, node: part, cost: 0, leaves: slots }));
-    const value = emitter.at(name, shape, "i", 1);
-    const target = emitter.bind(out, "array<f32>", "read_write");
+    const rows = { of: extent * inner, to: total * inner, at: start * inner };
+    const width: Width = Object.values(rows).every((count) => count % 4 === 0) ? 4 : 1;
+    const value = emitter.at(name, shape, "i", width);
+    const target = emitter.bind(out, `array<${typeOfWidth(width)}>`, "read_write");
     const size = sizeOf(shape);
-    const { groups, number } = spread(Math.ceil(size / THREADS));
+    const { groups, number } = spread(Math.ceil(size / width / THREADS));
+    const place = `(i / ${rows.of}u) * ${rows.to}u + ${rows.at}u + i % ${rows.of}u`;
     const code = `${declarations(emitter.bindings)}
 @compute @workgroup_size(${THREADS}) fn main${HEAD} {
-  let i = ${number} * ${THREADS}u + li;
+  let i = (${number} * ${THREADS}u + li) * ${width}u;
   if (i >= ${size}u) { return; }
   ${emitter.lines.join("\n  ")}
-  ${target}[(i / ${extent * inner}u) * ${total * inner}u + ${start * inner}u + i % ${extent * inner}u] = ${value};
+  ${target}[${width === 4 ? `(${place}) / 4u` : place}] = ${value};
 }`;
     if (outer * extent * inner !== size) throw new Error(`${out.name}: parts of different shapes`);
     kernels.push({ label: "join", code, bindings: emitter.bindings, groups });
