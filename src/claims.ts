@@ -34,6 +34,12 @@ function verdictOf(hits: number, asked: number): Verdict {
 const at1 = (row: ResultRow) => row.recallAtK["1"];
 const number = (x: number) => x.toFixed(2);
 
+/** One number where chance is the same everywhere, otherwise one for each row, in their order. */
+function chanceWords(own: readonly ResultRow[]): string {
+  const all = own.map((row) => number(row.chance["1"]));
+  return [...(new Set(all).size === 1 ? new Set(all) : all)].join(", ");
+}
+
 /** Rows of the untrained encoder on the same question; centred rows are another question. */
 function untrainedRows(rows: readonly ResultRow[], { from, to, label }: ResultRow): ResultRow[] {
   return rows.filter(
@@ -72,7 +78,7 @@ function againstUntrained(answer: Answer, own: readonly ResultRow[]): Finding {
   const clear = own.filter((row) => at1(row).low > Math.max(...untrainedRows(rows, row).map((r) => at1(r).high)));
   const cells = own.map((row) => `${nameOf(row)} ${number(at1(row).value)} (${number(at1(twin(rows, row)).value)})`);
   const measured =
-    `Recall@1 (untrained, same pooling): ${cells.join(", ")}; chance ${number(own[0].chance["1"])}. Above the untrained ` +
+    `Recall@1 (untrained, same pooling): ${cells.join(", ")}; chance ${chanceWords(own)}. Above the untrained ` +
     `interval in ${above.length} of ${own.length}; whole interval above every untrained row in ${clear.length}` +
     pairedTest(answer, own, "1");
   const all = clear.length === own.length;

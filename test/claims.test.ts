@@ -95,3 +95,15 @@ test("where a claim does not show, it is said with a guess at why; where all hol
     expect(whyNotMarkdown([claim])).toMatch(/It might be that \w/);
   }
 });
+
+test("chance is one number where it is the same everywhere, and one for each direction where it is not", () => {
+  const both = (second: number) => {
+    const rows = [PRIMARY.MAE, "untrained, mean, whitened"].flatMap((encoder) => [
+      row(encoder, 0.5, 0.05, "xray"),
+      { ...row(encoder, 0.5, 0.05, "ct"), chance: { "1": second } },
+    ]);
+    return claimsOf({ ...nothing, perModality: { ...none, rows } })[0].measured;
+  };
+  expect(both(0.1)).toContain("; chance 0.10. Above");
+  expect(both(0.33)).toContain("; chance 0.10, 0.33. Above");
+});
