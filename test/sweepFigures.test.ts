@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { fitPowerLaw } from "../src/analysis/powerLaw.js";
 import { renderSvg } from "../src/analysis/renderPlotly.js";
-import { effectsFigure, scalingFigure } from "../src/analysis/sweepFigures.js";
+import { differenceTicks, effectsFigure, errorTicks, scalingFigure } from "../src/analysis/sweepFigures.js";
 import { Random } from "../src/random.js";
 
 const random = new Random(7);
@@ -41,4 +41,30 @@ test("an effects figure has a row for each change, and counts the intervals that
   expect(effectsFigure(rows, { ...options, seeds: 3 }).caption).toContain("3 seeds");
   const svg = await renderSvg(figure, figure.size);
   for (const words of ["hidden: half", "epsilon 0.5", "SimDINO", "no difference"]) expect(svg).toContain(words);
+});
+
+test("ticks are round numbers inside the range, and never so close that their labels touch", () => {
+  for (const [low, high] of [
+    [0.28, 0.34],
+    [0.1, 0.9],
+    [0.21, 0.58],
+    [0.004, 0.7],
+    [0.501, 0.512],
+  ]) {
+    const ticks = errorTicks(low, high);
+    expect(ticks.length).toBeGreaterThan(0);
+    ticks.forEach((tick, i) => {
+      expect(tick).toBeGreaterThanOrEqual(low);
+      expect(tick).toBeLessThanOrEqual(high);
+      if (i > 0) expect(Math.log(tick / ticks[i - 1]) / Math.log(high / low)).toBeGreaterThanOrEqual(0.1);
+    });
+  }
+});
+
+test("differences have signs, and two digits", () => {
+  expect(differenceTicks(-0.145, 0.108)).toEqual({
+    values: [-0.1, -0.05, 0, 0.05, 0.1],
+    words: ["−0.10", "−0.05", "0.00", "+0.05", "+0.10"],
+  });
+  expect(differenceTicks(0, 0.031).words).toEqual(["0.00", "+0.01", "+0.02", "+0.03"]);
 });

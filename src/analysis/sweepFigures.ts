@@ -46,12 +46,36 @@ function pale(colour: string): string {
   return `rgba(${r},${g},${b},0.16)`;
 }
 
-/** Ticks of a logarithmic axis: round numbers, or, where fewer than three fall into the range, five evenly spaced ones. */
-function errorTicks(low: number, high: number): number[] {
-  const decades = [0.001, 0.01, 0.1, 1].flatMap((decade) => [1, 2, 3, 5, 7].map((step) => step * decade));
-  const round = decades.filter((tick) => tick >= low && tick <= high);
-  const even = [0, 1, 2, 3, 4].map((i) => low * Math.pow(high / low, i / 4));
-  return [...new Set((round.length >= 3 ? round : even).map((tick) => Number(tick.toPrecision(2))))];
+/** Ticks of a logarithmic axis of errors: round numbers, as many as fit beside one another; 0.28 to 0.34 has 0.28, 0.3, 0.32, 0.34. */
+export function errorTicks(low: number, high: number): number[] {
+  const span = Math.log(high / low);
+  if (!(span > 0)) return [low];
+  const steps = [
+    [1, 2, 5],
+    [1, 2, 3, 5, 7],
+    [...Array(18).keys()].map((i) => 1 + i / 2),
+    [...Array(90).keys()].map((i) => 1 + i / 10),
+  ];
+  const within = steps.map((digits) =>
+    [0.001, 0.01, 0.1, 1]
+      .flatMap((decade) => digits.map((digit) => Number((digit * decade).toPrecision(3))))
+      .filter((tick) => tick >= low && tick <= high),
+  );
+  const ticks = within.find(({ length }) => length >= 3) ?? within.at(-1)!;
+  // No two closer than a tenth of the axis, where their numbers would touch.
+  return ticks.reduce<number[]>((kept, tick) => {
+    const before = kept.at(-1);
+    return before !== undefined && Math.log(tick / before) < span / 10 ? kept : [...kept, tick];
+  }, []);
+}
+
+/** Ticks of differences, at multiples of a round number, with their signs: −0.07 to 0.11 has −0.05, 0, +0.05 and +0.10. */
+export function differenceTicks(low: number, high: number): { values: number[]; words: string[] } {
+  const step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5].find((size) => (high - low) / size <= 8) ?? 1;
+  const [first, last] = [Math.ceil(low / step), Math.floor(high / step)];
+  const values = Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toFixed(2)));
+  const sign = (value: number) => (value > 0 ? "+" : value < 0 ? "−" : "");
+  return { values, words: values.map((value) => `${sign(value)}${Math.abs(value).toFixed(2)}`) };
 }
 
 /**
@@ -86,8 +110,10 @@ export function scalingFigure(series: readonly ScalingSeries[], options: Scaling
       dots,
     ];
   });
-  const errors = numbers.map(({ error }) => error);
-  const [low, high] = [Math.min(...errors), Math.max(...errors)];
+  const ends = series.flatMap(({ points, law }) =>
+    points.flatMap(({ n, error }) => (law === null ? [error] : [error, law.band(n).low, law.band(n).high])),
+  );
+  const ticks = errorTicks(Math.min(...ends), Math.max(...ends));
   const sizes = [...new Set(numbers.map(({ n }) => n))].sort((a, b) => a - b);
   const laws = series.map(
     ({ name, law }) => `${name}: ${law === null ? "too few points for a fit" : powerLawWords(law, "n")}`,
@@ -107,7 +133,7 @@ export function scalingFigure(series: readonly ScalingSeries[], options: Scaling
       xaxis: axis(x[0].toUpperCase() + x.slice(1), {
         ...{ type: "log", tickvals: sizes, ticktext: sizes.map((n) => n.toLocaleString("en-US")) },
       }),
-      yaxis: axis(y, { type: "log", tickvals: errorTicks(low, high), ticktext: errorTicks(low, high).map(String) }),
+      yaxis: axis(y, { type: "log", tickvals: ticks, ticktext: ticks.map(String) }),
     }),
     numbers,
     dataSet,
@@ -162,6 +188,11 @@ export function effectsFigure(rows: readonly EffectBar[], options: EffectsOption
     ...{ type: "scatter", mode: "lines", name: "no difference", x: [0, 0], y: [-0.6, order.length - 0.4] },
     line: CHANCE_LINE,
   };
+  // Plotly's own ticks of these are −0.15000000000000002 and −2.2e-17 where it draws without a browser.
+  const ticks = differenceTicks(
+    Math.min(0, ...order.map(({ low }) => low)),
+    Math.max(0, ...order.map(({ high }) => high)),
+  );
   const clear = order.filter(({ low, high }) => low > 0 || high < 0).length;
   return {
     name,
@@ -176,7 +207,7 @@ export function effectsFigure(rows: readonly EffectBar[], options: EffectsOption
       margin: { l: 64, r: 24, t: 76, b: 56 },
       legend: LEGEND_ABOVE,
       showlegend: true,
-      xaxis: axis(`Difference in ${metric}`, { tickformat: "+.2f" }),
+      xaxis: axis(`Difference in ${metric}`, { tickvals: ticks.values, ticktext: ticks.words, tickangle: 0 }),
       yaxis: axis("", {
         ...{ tickvals: places, ticktext: order.map(({ label }) => label) },
         ...{ range: [order.length - 0.4, -0.6], showgrid: false },
