@@ -28,6 +28,8 @@ export interface Preset {
     readonly maskRatio?: number;
     /** Least part of a picture that its one crop shows; 0.2 (MAE's own) where absent. */
     readonly cropFrom?: number;
+    /** See `MaeOptions`; the authors' 1e-6 where absent. */
+    readonly targetEpsilon?: number;
   };
   readonly simdino: TrainingPreset & {
     readonly localViews: number;
@@ -160,9 +162,9 @@ export function objectiveOf(method: Method, preset: Preset, preprocessing: Pick<
   const encoder = encoderOf(preset);
   const size = preprocessing.size;
   if (method === "mae") {
-    const { learningRate, maskRatio, cropFrom = 0.2 } = preset.mae;
+    const { learningRate, maskRatio, cropFrom = 0.2, targetEpsilon } = preset.mae;
     const view = { scale: [cropFrom, 1], depthScale: [0.5, 1], rotate: ROTATE, size } as const;
-    return mae({ encoder, view, learningRate, maskRatio });
+    return mae({ encoder, view, learningRate, maskRatio, targetEpsilon });
   }
   const { learningRate, localViews, momentum, globalFrom, pooling, studentMaskRatio } = preset.simdino;
   const kinds = Object.keys(size) as Kind[];

@@ -1,11 +1,13 @@
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import * as tf from "@tensorflow/tfjs";
 import { expect, test } from "vitest";
+import { startBackend } from "../src/engine/backend.js";
 import { encoderConfig } from "../src/encoder/config.js";
 import { Random } from "../src/random.js";
 import { initState } from "../src/trainers/loop.js";
-import { mae } from "../src/trainers/mae.js";
+import { mae, maeLoss } from "../src/trainers/mae.js";
 import { loadMae, maeOf, predictsNothing, reconstructSamples } from "../src/trainers/reconstruction.js";
 import { saveState } from "../src/trainers/state.js";
 import type { Kind, Sample, Shape3, Shape4 } from "../src/types.js";
@@ -49,6 +51,26 @@ test("a model that predicts nothing paints the means, and its loss is the share 
     expect(done.loss).toBeGreaterThan(0.7); // all but one patch of 32 or 16 are hidden, a quarter of all is flat
     expect(done.loss).toBeLessThan(0.81);
   }
+});
+
+test("with a target epsilon, predicting nothing costs var / (var + epsilon), and a run's own epsilon comes back with it", async () => {
+  const costs = (epsilon: number) => {
+    // Two patches, (1, 3) and (0, 4): variances 1 and 4.
+    const patches = tf.tensor([1, 3, 0, 4], [1, 2, 2]);
+    return maeLoss(tf.zerosLike(patches), patches, tf.ones([1, 2]), epsilon).dataSync()[0];
+  };
+  await startBackend();
+  expect(costs(0.5)).toBeCloseTo((1 / 1.5 + 4 / 4.5) / 2, 6);
+  expect(costs(1e-6)).toBeCloseTo(1, 5);
+
+  const folder = mkdtempSync(join(tmpdir(), "m3ret-mae-"));
+  saveState(join(folder, "state.safetensors"), state, { method: "mae", encoder, training: { targetEpsilon: 0.5 } });
+  const model = loadMae(folder);
+  expect(model.targetEpsilon).toBe(0.5);
+  const [wide] = await reconstructSamples(predictsNothing(model), samples.slice(0, 1), options);
+  const [usual] = await reconstructSamples(predictsNothing(maeOf(state, encoder)), samples.slice(0, 1), options);
+  expect(wide.means).toEqual(usual.means);
+  expect(wide.loss).toBeLessThan(usual.loss);
 });
 
 test("the decoder comes back from the state of a run, and another state is refused in one line", async () => {

@@ -26,9 +26,10 @@ export interface Overrides extends CeilingOption {
   readonly steps?: number;
   readonly batchSize?: number;
   readonly learningRate?: number;
-  /** MAE: share of patches that the encoder does not see; least part of a picture that its crop shows. */
+  /** MAE: share of patches that the encoder does not see; least part of a picture that its crop shows; see `MaeOptions`. */
   readonly maskRatio?: number;
   readonly cropFrom?: number;
+  readonly targetEpsilon?: number;
   /** SimDINO's coding rate: see `CodingRateOptions`. */
   readonly epsilon?: number;
   readonly shardRows?: number;
@@ -60,7 +61,7 @@ export interface Variant extends Overrides {
 
 /** What only one method knows. */
 const ONLY: Readonly<Record<Method, readonly (keyof Overrides)[]>> = {
-  mae: ["maskRatio", "cropFrom"],
+  mae: ["maskRatio", "cropFrom", "targetEpsilon"],
   simdino: [
     ...(["epsilon", "shardRows", "effectiveBatch", "globalFrom", "localViews", "momentum"] as const),
     ...(["pooling", "studentMaskRatio"] as const),
@@ -84,6 +85,7 @@ export const overridesSchema = z.strictObject({
   learningRate: positive.optional(),
   maskRatio: z.number().gt(0).lt(1).optional(),
   cropFrom: share.optional(),
+  targetEpsilon: positive.optional(),
   epsilon: positive.optional(),
   shardRows: whole.optional(),
   effectiveBatch: whole.optional(),

@@ -35,30 +35,39 @@ export function decoderFor({ width }: EncoderConfig): DecoderConfig {
   return { width: 64, depth: 2, heads: 2 };
 }
 
+/** What the authors add to a patch's variance before they divide by its root. */
+export const TARGET_EPSILON = 1e-6;
+
 /**
  * Mean squared error on the patches the encoder did not see.
  *
- *     L = Σ_m mean_p (x̂ − x̃)² / |m|      MAE, §3 "Reconstruction target"; x̃ has mean 0 and variance 1 per patch
+ *     L = Σ_m mean_p (x̂ − x̃)² / |m|      MAE, §3 "Reconstruction target"; x̃ = (x − mean x) / sqrt(var x + epsilon)
  *
- * The authors divide the variance by p − 1; we divide by p, so that predicting 0 everywhere scores exactly 1 (on
- * patches that are not flat: a flat patch normalises to 0).
+ * The authors divide the variance by p − 1; we divide by p, so that with their epsilon predicting 0 everywhere scores 1
+ * on patches that are not flat, and 0 on those that are. With any, predicting 0 scores var / (var + epsilon).
  *
  * @param predicted [b, n, p]  decoder output
  * @param patches   [b, n, p]  the input after `patchify`
  * @param hidden    [b, n]     1 where the patch was hidden
- * @returns         scalar, in units of patch variance
+ * @param epsilon   of the standardised picture's variance; see `MaeOptions.targetEpsilon`
+ * @returns         scalar, in units of patch variance + epsilon
  */
-export function maeLoss(predicted: tf.Tensor, patches: tf.Tensor, hidden: tf.Tensor): tf.Tensor {
-  const target = normalisePatches(patches);
+export function maeLoss(
+  predicted: tf.Tensor,
+  patches: tf.Tensor,
+  hidden: tf.Tensor,
+  epsilon: number = TARGET_EPSILON,
+): tf.Tensor {
+  const target = normalisePatches(patches, epsilon);
   const perPatch = tf.mean(tf.square(tf.sub(predicted, target)), -1); // [b, n]
   return tf.div(tf.sum(tf.mul(perPatch, hidden)), tf.sum(hidden));
 }
 
-/** Each patch with mean 0 and variance 1; 1e-6 keeps flat patches at 0. (1, 3) becomes (−1, 1). */
-export function normalisePatches(patches: tf.Tensor): tf.Tensor {
+/** Each patch with mean 0 and variance 1; epsilon keeps flat patches at 0. (1, 3) becomes (−1, 1), with an epsilon of 3 half of it. */
+export function normalisePatches(patches: tf.Tensor, epsilon: number = TARGET_EPSILON): tf.Tensor {
   const centred = tf.sub(patches, tf.mean(patches, -1, true));
   const variance = tf.mean(tf.square(centred), -1, true); // [b, n, 1]
-  return tf.mul(centred, tf.rsqrt(tf.add(variance, 1e-6)));
+  return tf.mul(centred, tf.rsqrt(tf.add(variance, epsilon)));
 }
 
 /** Encoder and decoder, named `encoder/…` and `decoder/…`. */
@@ -121,6 +130,12 @@ export interface MaeOptions {
   /** Share of patches that the encoder does not see; MAE and the paper's family use 0.75. */
   readonly maskRatio?: number;
   readonly decoder?: DecoderConfig;
+  /**
+   * Added to the variance of a patch where its target is normalised: 1e-6 with the authors, the default. With theirs, the
+   * noise of air counts as much as an edge; a larger one lets patches count less that are flatter than its root. In units of the standardised
+   * picture (`STANDARD`): 0.1 is the variance of a patch whose deviation is 8 % of the grey scale.
+   */
+  readonly targetEpsilon?: number;
   readonly view: SingleCropSpec;
   readonly learningRate: number;
   readonly weightDecay?: number;
@@ -130,7 +145,7 @@ export interface MaeOptions {
 
 /** MAE for the training loop: AdamW (0.9, 0.95), weight decay 0.05, warm-up and half a cosine (MAE, Table 8). */
 export function mae(options: MaeOptions): Objective {
-  const { encoder, view, maskRatio = 0.75, decoder = decoderFor(options.encoder) } = options;
+  const { encoder, view, maskRatio = 0.75, decoder = decoderFor(options.encoder), targetEpsilon } = options;
   return {
     method: "mae",
     encoder,
@@ -142,7 +157,7 @@ export function mae(options: MaeOptions): Objective {
     terms: (params, _teacher, batch, { whole }) => {
       const predicted = reconstruct(params, encoder, decoder, batch, whole);
       const [b, h] = batch.hidden.shape as [number, number];
-      return { loss: maeLoss(predicted, batch.hidden, tf.ones([b, h])) };
+      return { loss: maeLoss(predicted, batch.hidden, tf.ones([b, h]), targetEpsilon) };
     },
     schedule: (step, steps) => ({
       learningRate: warmupCosine(step, {

@@ -11,7 +11,7 @@ import type { Random } from "../random.js";
 import { unpatchify } from "../transforms/patchify.js";
 import { STANDARD } from "../transforms/views.js";
 import { InputError, sizeOf, type Sample, type Shape3, type Shape4 } from "../types.js";
-import { decoderFor, reconstruct, type DecoderConfig } from "./mae.js";
+import { decoderFor, reconstruct, TARGET_EPSILON, type DecoderConfig } from "./mae.js";
 import type { TrainState } from "./state.js";
 
 /** Encoder and decoder together. A saved encoder alone cannot reconstruct; a training state can. */
@@ -20,14 +20,13 @@ export interface MaeModel {
   readonly decoder: DecoderConfig;
   /** `encoder/…` and `decoder/…`. */
   readonly params: NamedArrays;
+  /** How its targets were normalised: see `MaeOptions.targetEpsilon`. */
+  readonly targetEpsilon: number;
 }
 
 /** The model inside a training state of MAE. */
-export function maeOf(
-  state: TrainState,
-  encoder: EncoderConfig,
-  decoder: DecoderConfig = decoderFor(encoder),
-): MaeModel {
+export function maeOf(state: TrainState, encoder: EncoderConfig, targetEpsilon: number = TARGET_EPSILON): MaeModel {
+  const decoder = decoderFor(encoder);
   const params = under(state.arrays, "params/");
   const found = params["decoder/embed.weight"]?.shape;
   if (String(found) !== String([encoder.width, decoder.width])) {
@@ -35,7 +34,7 @@ export function maeOf(
       `MAE: expected decoder/embed.weight [${encoder.width}, ${decoder.width}], got [${found ?? ""}]`,
     );
   }
-  return { encoder, decoder, params };
+  return { encoder, decoder, params, targetEpsilon };
 }
 
 /**
@@ -47,22 +46,26 @@ export function loadMae(folder: string): MaeModel {
   const path = join(folder, "state.safetensors");
   if (!existsSync(path)) throw new InputError(`${path}: not there; the decoder of a run is in its training state`);
   const { arrays, metadata } = loadSafetensors(path);
-  const identity = JSON.parse(metadata.identity ?? "{}") as { method?: string; encoder?: unknown };
+  const identity = JSON.parse(metadata.identity ?? "{}") as {
+    method?: string;
+    encoder?: unknown;
+    training?: { targetEpsilon?: number };
+  };
   const encoder = encoderConfigSchema.safeParse(identity.encoder);
   if (identity.method !== "mae" || !encoder.success) {
     throw new InputError(`${path}: expected a training state of mae, got one of ${identity.method ?? "nothing known"}`);
   }
   const random = JSON.parse(metadata.random) as TrainState["random"];
-  return maeOf({ step: Number(metadata.step), arrays, random }, encoder.data);
+  return maeOf({ step: Number(metadata.step), arrays, random }, encoder.data, identity.training?.targetEpsilon);
 }
 
 /** The same model with a decoder that predicts 0, the mean of every patch: what its losses are read against. */
-export function predictsNothing({ encoder, decoder, params }: MaeModel): MaeModel {
+export function predictsNothing({ params, ...model }: MaeModel): MaeModel {
   const zeros = ["decoder/pred.weight", "decoder/pred.bias"].map((name) => {
     const { shape, data } = params[name];
     return [name, { shape, data: new Float32Array(data.length) }] as const;
   });
-  return { encoder, decoder, params: { ...params, ...Object.fromEntries(zeros) } };
+  return { ...model, params: { ...params, ...Object.fromEntries(zeros) } };
 }
 
 /** One sample as the autoencoder met it; all pictures have `shape`, values in [0, 1]. */
@@ -77,7 +80,7 @@ export interface Reconstruction {
   readonly means: Float32Array;
   /** Hidden patches as predicted, put back to each true patch's mean and deviation, as MAE's authors show theirs. */
   readonly reconstructed: Float32Array;
-  /** Mean squared error on hidden patches, in units of patch variance; flat patches count as 0. */
+  /** Mean squared error on hidden patches, in units of patch variance + epsilon; flat patches count as 0. */
   readonly loss: number;
 }
 
@@ -90,7 +93,7 @@ export interface Reconstruction {
  * @param maskRatio share of hidden patches; at least one patch stays visible and one hidden
  */
 export async function reconstructSamples(
-  { encoder, decoder, params }: MaeModel,
+  { encoder, decoder, params, targetEpsilon }: MaeModel,
   samples: readonly Sample[],
   options: { readonly random: Random; readonly maskRatio?: number; readonly engine?: Engine },
 ): Promise<Reconstruction[]> {
@@ -121,7 +124,7 @@ export async function reconstructSamples(
       compiled.set(grid.join(), f);
     }
     const predicted = (await f.run(batch)).predicted.data;
-    done.push(picturesOf(sample, { tokens, order, predicted, v, n, p }, grid, encoder));
+    done.push(picturesOf(sample, { tokens, order, predicted, v, n, p, targetEpsilon }, grid, encoder));
   }
   for (const f of compiled.values()) await f.dispose();
   return done;
@@ -135,6 +138,7 @@ interface Painted {
   readonly v: number;
   readonly n: number;
   readonly p: number;
+  readonly targetEpsilon: number;
 }
 
 function picturesOf(
@@ -143,13 +147,13 @@ function picturesOf(
   grid: Shape3,
   { patch, channels }: EncoderConfig,
 ): Reconstruction {
-  const { tokens, order, predicted, v, n, p } = painted;
+  const { tokens, order, predicted, v, n, p, targetEpsilon } = painted;
   const shape: Shape4 = [channels, grid[0] * patch[0], grid[1] * patch[1], grid[2] * patch[2]];
   const [visible, means, filled] = [tokens.slice(), tokens.slice(), tokens.slice()];
   let error = 0;
   for (let i = v; i < n; i++) {
     const [from, to] = [order[i] * p, (order[i] + 1) * p];
-    const { mean, deviation } = moments(tokens.subarray(from, to));
+    const { mean, deviation } = moments(tokens.subarray(from, to), targetEpsilon);
     for (let t = 0; t < p; t++) {
       const guess = predicted[(i - v) * p + t];
       error += (guess - (tokens[from + t] - mean) / deviation) ** 2;
@@ -171,9 +175,9 @@ function picturesOf(
   };
 }
 
-/** As `normalisePatches` takes them: the variance divided by p, plus 1e-6. */
-function moments(patch: Float32Array): { mean: number; deviation: number } {
+/** As `normalisePatches` takes them: the variance divided by p, plus epsilon. */
+function moments(patch: Float32Array, epsilon: number): { mean: number; deviation: number } {
   const mean = patch.reduce((sum, x) => sum + x, 0) / patch.length;
   const variance = patch.reduce((sum, x) => sum + (x - mean) ** 2, 0) / patch.length;
-  return { mean, deviation: Math.sqrt(variance + 1e-6) };
+  return { mean, deviation: Math.sqrt(variance + epsilon) };
 }
