@@ -122,7 +122,7 @@ export { probeTable } from "./analysis/probeTable.js";
 export type { ProbeResult } from "./analysis/probeTable.js";
 export { trustworthiness } from "./analysis/trustworthiness.js";
 export { umap2d } from "./analysis/umap.js";
-export { fitWhitening, whiten } from "./analysis/whiten.js";
+export { fitWhitening, WHITENED_DIRECTIONS, whiten } from "./analysis/whiten.js";
 
 // the experiment
 export { makeCeilings, storedCeilings } from "./ceiling.js";
@@ -142,7 +142,7 @@ export {
   probesOf,
   twinOf,
 } from "./measures.js";
-export { EXPERIMENTS, encoderOf, objectiveOf, presetOf } from "./presets.js";
+export { EXPERIMENTS, encoderOf, METHOD_NAMES, METHODS, objectiveOf, presetOf } from "./presets.js";
 export { reproduce } from "./reproduce.js";
 export { openStream, pretrainStream } from "./streamed.js";
 export { hasRun, notebookSettings, openOrRun, runExperiment, runFolder } from "./run.js";

@@ -20,7 +20,7 @@ export interface SvgDisplay {
 
 const NAMES: Readonly<Record<Method, string>> = { mae: "MAE", simdino: "SimDINO" };
 const TERMS: Readonly<Record<Method, readonly { term: string; unit: string }[]>> = {
-  mae: [{ term: "loss", unit: "patch variance" }],
+  mae: [{ term: "loss", unit: "patch variance + ε" }],
   simdino: [
     { term: "agreement", unit: "mean cosine" },
     { term: "expansion", unit: "γ · nats" },

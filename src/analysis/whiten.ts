@@ -12,6 +12,14 @@ export interface Whitening {
   readonly d: number;
 }
 
+/**
+ * How many directions a whitening keeps where nobody says. All that vary at all would be made to weigh the same, and the last of
+ * them hold noise: of an encoder 96 wide, 64 or 95 directions find the same modality a little better (Recall@1 within +0.04) and lose half
+ * of the alignment (X-ray → CT 0.49 with 24, 0.34 with 64; an untrained encoder 0.22 either way), on patients of other seeds than
+ * those of the tables.
+ */
+export const WHITENED_DIRECTIONS = 24;
+
 /** Eigenpairs of XᵀX / n, largest first, from the smaller of XᵀX and XXᵀ. */
 function principalPairs(x: Matrix, k: number): { values: number[]; directions: Matrix } {
   const [n, d] = [x.rows, x.columns];
@@ -40,7 +48,7 @@ function principalPairs(x: Matrix, k: number): { values: number[]; directions: M
  * @param train unit or raw rows [n, d], n ≥ 2
  * @param k     at most this many directions
  */
-export function fitWhitening(train: EmbeddingSet, k = 64): Whitening {
+export function fitWhitening(train: EmbeddingSet, k = WHITENED_DIRECTIONS): Whitening {
   if (train.n < 2) throw new InputError(`whitening: expected at least 2 training rows, got ${train.n}`);
   const { vectors, n, d } = normalise(train);
   const mean = new Float64Array(d);

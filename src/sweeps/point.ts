@@ -12,6 +12,7 @@ import {
 } from "../experiment.js";
 import type { Encoder } from "../encoder/vit.js";
 import { startEngine, type Engine } from "../engine/engine.js";
+import { WHITENED_DIRECTIONS } from "../analysis/whiten.js";
 import { saveEmbeddings } from "../embeddings.js";
 import { readBytes, writeAtomic } from "../files.js";
 import { judge, type Judgement, type ResultRow, type Unasked } from "../judge.js";
@@ -68,6 +69,8 @@ export interface PointResult extends Software {
     /** Steps that the collapse monitor warned about. */
     readonly warnings: number;
   };
+  /** Directions that whitened readings keep; other numbers would not stand beside these. */
+  readonly whitenedDirections: number;
   /** Of the encoder alone, without decoder or head. */
   readonly parameters: number;
   readonly rows: Readonly<Record<"perModality" | "crossModal" | "pairs" | "mri", readonly ResultRow[]>>;
@@ -103,7 +106,12 @@ export function readPoint(out: string, point: SweepPoint): PointResult | null {
   } catch {
     throw new InputError(`${path}: expected the result of a point, got broken JSON; remove it to run the point again`);
   }
-  const [was, is] = [matters(result.resolved), matters(resolveVariant(point.variant))];
+  const { whitenedDirections } = result;
+  const was: Record<string, unknown> = { ...matters(result.resolved), whitenedDirections };
+  const is: Record<string, unknown> = {
+    ...matters(resolveVariant(point.variant)),
+    whitenedDirections: WHITENED_DIRECTIONS,
+  };
   const changed = [...new Set([...Object.keys(was), ...Object.keys(is)])].find(
     (key) => JSON.stringify(was[key]) !== JSON.stringify(is[key]),
   );
@@ -178,6 +186,7 @@ export async function runPoint(sweep: Sweep, point: SweepPoint, options: PointOp
       samples: samples.length,
       patients: new Set(samples.map(({ group }) => group)).size,
     },
+    whitenedDirections: WHITENED_DIRECTIONS,
     parameters: Object.values(encoder.params).reduce((sum, { shape }) => sum + sizeOf(shape), 0),
     rows: rowsOf(judgement),
     unasked: judgement.unasked,
