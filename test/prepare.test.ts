@@ -169,8 +169,8 @@ test("everything is prepared in the order of its records, and what cannot be rea
   expect(samples.map(({ id }) => Number(id))).toEqual([0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14, 15, 16, 17, 18, 19]);
   expect(skipped).toEqual([
     { path: "early", reason: "was never there" },
-    { path: "3", reason: "3: broken" },
-    { path: "11", reason: "11: broken" },
+    { path: "3", reason: "3: broken\\nmore" },
+    { path: "11", reason: "11: broken\\nmore" },
   ]);
   expect(seen).toEqual(Array.from({ length: 20 }, (_, i) => (i + 1) / 20));
 });

@@ -127,10 +127,10 @@ test("factors go into the products beside them, and behind sums", () => {
   expect(nodes.map(({ op, inputs }) => [op, ...inputs])).toEqual([
     ["Gemm", "a", "b", "c"],
     ["ReduceSum", "a", "axes"],
-    ["Mul", "sum unscaled", "sum scale"],
+    ["Mul", "sum unscaled", "scale 0.5"],
   ]);
   expect(nodes[0].attributes).toEqual({ alpha: { float: 1.5 }, beta: { float: 3 } });
-  expect([...constants["sum scale"].data]).toEqual([0.5]);
+  expect([...constants["scale 0.5"].data]).toEqual([0.5]);
 });
 
 test("an output that is computed is computed under its name, one that is an input is copied", () => {
