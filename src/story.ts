@@ -13,6 +13,7 @@ import {
   type LossLevel,
   type MapPoint,
 } from "./analysis/figures.js";
+import { LOSS_TERMS } from "./analysis/lossFigure.js";
 import { drawGallery, galleryRows, type Gallery } from "./analysis/gallery.js";
 import { mapViewer, nearestRows, thumbnailSheet } from "./analysis/mapViewer.js";
 import { trustworthiness } from "./analysis/trustworthiness.js";
@@ -170,12 +171,10 @@ export async function mapPage(
 
 /** Loss terms against step; SimDINO's with the two ends that its expansion can reach. */
 export function lossCurves(method: Method, log: readonly LogLine[], preset: Preset, about: About): Figure {
-  const units = method === "mae" ? { loss: "patch variance + ε" } : { agreement: "mean cosine", expansion: "γ · nats" };
-  const curves = Object.entries(units).map(([term, unit]): LossCurve => ({
-    term,
-    unit,
+  const curves = LOSS_TERMS[method].map((term): LossCurve => ({
+    ...term,
     steps: log.map(({ step }) => step + 1),
-    values: log.map((line) => Number(line[term])),
+    values: log.map((line) => Number(line[term.term])),
   }));
   const levels = method === "mae" ? [] : expansionLevels(preset.simdino);
   const batch = preset[method].batchSize;

@@ -11,6 +11,7 @@ import { collapseState } from "../trainers/simdino.js";
 import type { TrainState } from "../trainers/state.js";
 import { InputError, type Sample } from "../types.js";
 import { count, type Source } from "./chartStyle.js";
+import { LOSS_TERMS } from "./lossFigure.js";
 import { trainingSvg, type CollapseHealth, type PanelTerm, type TrainingPanel } from "./trainingPanel.js";
 
 /** The part of tslab's `newDisplay()` that is used: every call replaces what the cell showed before. */
@@ -19,13 +20,6 @@ export interface SvgDisplay {
 }
 
 const NAMES: Readonly<Record<Method, string>> = { mae: "MAE", simdino: "SimDINO" };
-const TERMS: Readonly<Record<Method, readonly { term: string; unit: string }[]>> = {
-  mae: [{ term: "loss", unit: "patch variance + ε" }],
-  simdino: [
-    { term: "agreement", unit: "mean cosine" },
-    { term: "expansion", unit: "γ · nats" },
-  ],
-};
 
 export interface WatchOptions extends Source {
   readonly steps: number;
@@ -88,7 +82,7 @@ class Panel {
     readonly options: WatchOptions,
     readonly startedAt: number,
   ) {
-    for (const { term } of TERMS[objective.method]) this.#values[term] = [];
+    for (const { term } of LOSS_TERMS[objective.method]) this.#values[term] = [];
   }
 
   note(event: TrainEvent, at: number): void {
@@ -120,7 +114,7 @@ class Panel {
       facts: [rate, state.startsWith("running") && left !== null ? `${formatSeconds(left)} left` : "", wait].filter(
         Boolean,
       ),
-      terms: TERMS[objective.method].map(({ term, unit }) => this.#term(term, unit)),
+      terms: LOSS_TERMS[objective.method].map(({ term, unit }) => this.#term(term, unit)),
       health: this.#health(),
       caption: `${method}, batches of ${batchSize} from ${count(samples)} samples; ${dataSet}, seed ${seed}`,
     };

@@ -9,7 +9,17 @@ import {
   type Source,
   type Trace,
 } from "./chartStyle.js";
+import type { Method } from "../trainers/objective.js";
 import { encoderColours } from "./palette.js";
+
+/** The terms of each method that are worth a panel, and their units. */
+export const LOSS_TERMS: Readonly<Record<Method, readonly { term: string; unit: string }[]>> = {
+  mae: [{ term: "loss", unit: "patch variance + ε" }],
+  simdino: [
+    { term: "agreement", unit: "mean cosine" },
+    { term: "expansion", unit: "γ · nats" },
+  ],
+};
 
 /** One term of a loss over training. Every term has a panel of its own, because their units differ. */
 export interface LossCurve {

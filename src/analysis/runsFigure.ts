@@ -9,7 +9,7 @@ import {
   type Source,
   type Trace,
 } from "./chartStyle.js";
-import { runningMean } from "./lossFigure.js";
+import { LOSS_TERMS, runningMean } from "./lossFigure.js";
 
 export interface RunCurve {
   readonly run: string;
@@ -21,7 +21,7 @@ export interface RunCurve {
 
 /** Tol's bright colours (Tol 2021), colour-blind safe; beyond seven runs dashes tell them apart. */
 const COLOURS = ["#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#BBBBBB"];
-const UNITS: Readonly<Record<string, string>> = { mae: "patch variance + ε", simdino: "−cosine − γ · nats" };
+const UNITS: Readonly<Record<string, string>> = { mae: LOSS_TERMS.mae[0].unit, simdino: "−cosine − γ · nats" };
 const DASHES = ["solid", "6px,3px", "2px,2px"];
 
 /** The running mean (over a fortieth of the run) of each run's loss against its step; a panel for each method. */
