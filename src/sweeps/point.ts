@@ -106,12 +106,8 @@ export function readPoint(out: string, point: SweepPoint): PointResult | null {
   } catch {
     throw new InputError(`${path}: expected the result of a point, got broken JSON; remove it to run the point again`);
   }
-  const { whitenedDirections } = result;
-  const was: Record<string, unknown> = { ...matters(result.resolved), whitenedDirections };
-  const is: Record<string, unknown> = {
-    ...matters(resolveVariant(point.variant)),
-    whitenedDirections: WHITENED_DIRECTIONS,
-  };
+  const was = matters(result.resolved, result.whitenedDirections);
+  const is = matters(resolveVariant(point.variant), WHITENED_DIRECTIONS);
   const changed = [...new Set([...Object.keys(was), ...Object.keys(is)])].find(
     (key) => JSON.stringify(was[key]) !== JSON.stringify(is[key]),
   );
@@ -123,9 +119,9 @@ export function readPoint(out: string, point: SweepPoint): PointResult | null {
 }
 
 /** What a point's numbers depend on, as JSON has it: of its preset, nothing that is the other method's. */
-function matters({ preset, ...rest }: ResolvedVariant): Record<string, unknown> {
+function matters({ preset, ...rest }: ResolvedVariant, whitenedDirections: number): Record<string, unknown> {
   const { ks, bootstrapRounds } = preset;
-  const read = { ...rest, training: preset[rest.method], ks, bootstrapRounds };
+  const read = { ...rest, training: preset[rest.method], ks, bootstrapRounds, whitenedDirections };
   return JSON.parse(JSON.stringify(read)) as Record<string, unknown>;
 }
 
