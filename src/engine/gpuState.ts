@@ -5,6 +5,7 @@
  */
 import { sizeOf } from "../types.js";
 import type { OnnxGraph, OnnxNode, OnnxType } from "./onnx.js";
+import { producersOf, removeDead } from "./onnxOptimize.js";
 import { ELEMENTWISE, NEXT, packState, planPacks, type Pack } from "./pack.js";
 
 /** Elements of a pack: 128 MiB, which every WebGPU device lets a shader see at once. */
@@ -31,7 +32,7 @@ const renames = (node: OnnxNode | undefined): boolean => node?.op === "Reshape" 
  */
 export function joinSquares(graph: OnnxGraph): OnnxGraph {
   const types = new Map<string, OnnxType>(graph.types);
-  const producer = new Map(graph.nodes.flatMap((node) => node.outputs.map((name) => [name, node] as const)));
+  const producer = producersOf(graph.nodes);
   const root = (name: string): string => {
     const node = producer.get(name);
     return renames(node) ? root(node!.inputs[0]) : name;
@@ -105,15 +106,7 @@ export function joinSquares(graph: OnnxGraph): OnnxGraph {
 
 /** The nodes that the outputs need, each after what it reads, and otherwise as they were. */
 function ordered(graph: OnnxGraph): OnnxGraph {
-  const producer = new Map(graph.nodes.flatMap((node) => node.outputs.map((name) => [name, node] as const)));
-  const needed = new Set<OnnxNode>();
-  const pending = Object.keys(graph.outputs);
-  for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
-    const node = producer.get(name);
-    if (!node || needed.has(node)) continue;
-    needed.add(node);
-    pending.push(...node.inputs);
-  }
+  const producer = producersOf(graph.nodes);
   const done = new Set<OnnxNode>();
   const nodes: OnnxNode[] = [];
   const visit = (node: OnnxNode): void => {
@@ -125,6 +118,6 @@ function ordered(graph: OnnxGraph): OnnxGraph {
     }
     nodes.push(node);
   };
-  for (const node of graph.nodes) if (needed.has(node)) visit(node);
-  return { ...graph, nodes };
+  graph.nodes.forEach(visit);
+  return removeDead({ ...graph, nodes });
 }
