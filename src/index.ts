@@ -123,7 +123,7 @@ export type { ProbeResult } from "./analysis/probeTable.js";
 export { trapWords } from "./analysis/traps.js";
 export { trustworthiness } from "./analysis/trustworthiness.js";
 export { umap2d } from "./analysis/umap.js";
-export { fitWhitening, WHITENED_DIRECTIONS, whiten } from "./analysis/whiten.js";
+export { fitWhitening, whiten, WHITENING_FLOOR } from "./analysis/whiten.js";
 
 // the experiment
 export { makeCeilings, storedCeilings } from "./ceiling.js";

@@ -22,10 +22,10 @@ function lopsided(n: number, d: number, seed: number): EmbeddingSet {
   return rows(n, d, (_, t) => 3 + random.normal() / (1 + t));
 }
 
-/** Before rows are normalised again, whitened training rows have covariance 1. */
-function covarianceAfter(n: number, d: number, k: number): number[][] {
+/** Of the training rows, before they are normalised again. */
+function covarianceAfter(n: number, d: number, floor: number): number[][] {
   const train = lopsided(n, d, 1);
-  const { mean, basis, k: kept } = fitWhitening(train, k);
+  const { mean, basis, k: kept } = fitWhitening(train, floor);
   const z = Array.from({ length: n }, (_, i) => {
     const row = train.vectors.subarray(i * d, (i + 1) * d);
     const norm = Math.hypot(...row);
@@ -39,10 +39,24 @@ function covarianceAfter(n: number, d: number, k: number): number[][] {
 }
 
 test.each([
-  [200, 6, "more rows than numbers"],
-  [5, 12, "fewer rows than numbers"],
-])("whitened training rows are uncorrelated with variance 1 (%i rows of %i: %s)", (n, d) => {
-  covarianceAfter(n, d, 4).forEach((row, a) => row.forEach((x, b) => expect(x).toBeCloseTo(a === b ? 1 : 0, 4)));
+  [200, 6, 6, "more rows than numbers"],
+  [5, 12, 4, "fewer rows than numbers"],
+])(
+  "without a floor, whitened training rows are uncorrelated with variance 1 (%i rows of %i, rank %i: %s)",
+  (n, d, rank) => {
+    const covariance = covarianceAfter(n, d, 0);
+    expect(covariance).toHaveLength(rank);
+    covariance.forEach((row, a) => row.forEach((x, b) => expect(x).toBeCloseTo(a === b ? 1 : 0, 4)));
+  },
+);
+
+test("with a floor, a direction keeps the share of its variance in itself and the floor", () => {
+  const covariance = covarianceAfter(200, 6, 0.25);
+  covariance.forEach((row, a) => row.forEach((x, b) => a !== b && expect(x).toBeCloseTo(0, 4)));
+  expect(covariance[0][0]).toBeCloseTo(0.8, 6); // λ₁ / (λ₁ + λ₁ / 4)
+  const shares = covariance.map((row, a) => row[a]);
+  expect(shares).toEqual([...shares].sort((a, b) => b - a));
+  expect(shares[5]).toBeLessThan(0.2); // 36 times the variance apart
 });
 
 test("a small direction that tells items apart counts after whitening, and drowns before", () => {
@@ -63,10 +77,14 @@ test("a small direction that tells items apart counts after whitening, and drown
     return hits / 100;
   };
   expect(agree(set)).toBeLessThan(0.8);
-  expect(agree(whiten(set, fitWhitening(set, 2)))).toBeGreaterThan(0.95);
+  expect(agree(whiten(set, fitWhitening(set, 0)))).toBeGreaterThan(0.95);
 });
 
 test("another width than the learned one is refused", () => {
   const whitening = fitWhitening(lopsided(20, 4, 1));
   expect(() => whiten(lopsided(3, 5, 2), whitening)).toThrow("whitening: learned for 4 numbers a row, got 5");
+});
+
+test("a negative floor is refused", () => {
+  expect(() => fitWhitening(lopsided(20, 4, 1), -1)).toThrow("whitening: expected a floor of 0 or more, got -1");
 });

@@ -12,7 +12,7 @@ import {
 } from "../experiment.js";
 import type { Encoder } from "../encoder/vit.js";
 import { startEngine, type Engine } from "../engine/engine.js";
-import { WHITENED_DIRECTIONS } from "../analysis/whiten.js";
+import { WHITENING_FLOOR } from "../analysis/whiten.js";
 import { saveEmbeddings } from "../embeddings.js";
 import { readBytes, writeAtomic } from "../files.js";
 import { judge, type Judgement, type ResultRow, type Unasked } from "../judge.js";
@@ -69,8 +69,8 @@ export interface PointResult extends Software {
     /** Steps that the collapse monitor warned about. */
     readonly warnings: number;
   };
-  /** Directions that whitened readings keep; other numbers would not stand beside these. */
-  readonly whitenedDirections: number;
+  /** The floor of whitened readings; those of another would not stand beside these. */
+  readonly whiteningFloor: number;
   /** Of the encoder alone, without decoder or head. */
   readonly parameters: number;
   readonly rows: Readonly<Record<"perModality" | "crossModal" | "pairs" | "mri", readonly ResultRow[]>>;
@@ -106,8 +106,8 @@ export function readPoint(out: string, point: SweepPoint): PointResult | null {
   } catch {
     throw new InputError(`${path}: expected the result of a point, got broken JSON; remove it to run the point again`);
   }
-  const was = matters(result.resolved, result.whitenedDirections);
-  const is = matters(resolveVariant(point.variant), WHITENED_DIRECTIONS);
+  const was = matters(result.resolved, result.whiteningFloor);
+  const is = matters(resolveVariant(point.variant), WHITENING_FLOOR);
   const changed = [...new Set([...Object.keys(was), ...Object.keys(is)])].find(
     (key) => JSON.stringify(was[key]) !== JSON.stringify(is[key]),
   );
@@ -119,9 +119,9 @@ export function readPoint(out: string, point: SweepPoint): PointResult | null {
 }
 
 /** What a point's numbers depend on, as JSON has it: of its preset, nothing that is the other method's. */
-function matters({ preset, ...rest }: ResolvedVariant, whitenedDirections: number): Record<string, unknown> {
+function matters({ preset, ...rest }: ResolvedVariant, whiteningFloor: number): Record<string, unknown> {
   const { ks, bootstrapRounds } = preset;
-  const read = { ...rest, training: preset[rest.method], ks, bootstrapRounds, whitenedDirections };
+  const read = { ...rest, training: preset[rest.method], ks, bootstrapRounds, whiteningFloor };
   return JSON.parse(JSON.stringify(read)) as Record<string, unknown>;
 }
 
@@ -182,7 +182,7 @@ export async function runPoint(sweep: Sweep, point: SweepPoint, options: PointOp
       samples: samples.length,
       patients: new Set(samples.map(({ group }) => group)).size,
     },
-    whitenedDirections: WHITENED_DIRECTIONS,
+    whiteningFloor: WHITENING_FLOOR,
     parameters: Object.values(encoder.params).reduce((sum, { shape }) => sum + sizeOf(shape), 0),
     rows: rowsOf(judgement),
     unasked: judgement.unasked,
