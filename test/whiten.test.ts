@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { fitWhitening, whiten } from "../src/analysis/whiten.js";
-import { embeddingSet, type EmbeddingSet } from "../src/embeddings.js";
+import { embeddingSet, selectRows, type EmbeddingSet } from "../src/embeddings.js";
 import { Random } from "../src/random.js";
 
 function rows(n: number, d: number, value: (i: number, t: number) => number): EmbeddingSet {
@@ -78,6 +78,19 @@ test("a small direction that tells items apart counts after whitening, and drown
   };
   expect(agree(set)).toBeLessThan(0.8);
   expect(agree(whiten(set, fitWhitening(set, 0)))).toBeGreaterThan(0.95);
+});
+
+test("each row is whitened on its own, however many there are", () => {
+  const how = fitWhitening(lopsided(50, 6, 3));
+  const many = lopsided(600, 6, 4);
+  const all = whiten(many, how);
+  for (const i of [0, 255, 256, 599]) {
+    const alone = whiten(
+      selectRows(many, (row) => row === i),
+      how,
+    );
+    expect(all.vectors.subarray(i * all.d, (i + 1) * all.d)).toEqual(alone.vectors);
+  }
 });
 
 test("another width than the learned one is refused", () => {

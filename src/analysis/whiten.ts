@@ -71,13 +71,20 @@ export function fitWhitening(train: EmbeddingSet, floor: number = WHITENING_FLOO
   return { mean, basis, k: kept, d, floor };
 }
 
+/** Rows that are whitened at once, so that a set of any length needs the same memory beside itself. */
+const BLOCK_ROWS = 256;
+
 /** Whitens rows with what `fitWhitening` learned; rows of length 1 come out. */
 export function whiten(set: EmbeddingSet, { mean, basis, k, d, floor }: Whitening): EmbeddingSet {
   if (set.d !== d) throw new InputError(`whitening: learned for ${d} numbers a row, got ${set.d}`);
   const unit = normalise(set);
   const centred = unit.vectors.map((x, at) => x - mean[at % d]);
   const vectors = new Float32Array(set.n * k);
-  dotBlocks(d, set.n).multiply(centred, Float32Array.from(basis), vectors, k);
+  const [blocks, directions] = [dotBlocks(d, BLOCK_ROWS), Float32Array.from(basis)];
+  for (let from = 0; from < set.n; from += BLOCK_ROWS) {
+    const rows = centred.subarray(from * d, (from + BLOCK_ROWS) * d);
+    blocks.multiply(rows, directions, vectors.subarray(from * k), k);
+  }
   return normalise({
     ...unit,
     vectors,
