@@ -64,7 +64,7 @@ export function writeAtomic(path: string, ...chunks: readonly Chunk[]): void {
 }
 
 /** Removes empty folders from `inner` up to `outer`; what somebody else has put something into stays. */
-function removeEmpty(inner: string, outer: string): void {
+export function removeEmpty(inner: string, outer: string): void {
   try {
     for (let at = resolve(inner); at.length >= resolve(outer).length; at = dirname(at)) rmdirSync(at);
   } catch {

@@ -66,6 +66,18 @@ beforeAll(async () => {
 }, 300_000);
 
 describe("pretraining that is stopped", () => {
+  test("is left alone by a second process: one line, exit code 2, and the first goes on as if nothing had been", async () => {
+    const out = join(newFolder(work.path), "run");
+    const run = start(pretrain("mae", out, "--save-every", "50"));
+    await until(() => existsSync(join(out, "running.json")), run);
+    const second = await m3ret(pretrain("mae", out, "--resume"));
+    expect(second.code).toBe(2);
+    expect(second.stderr.trim().split("\n").at(-1)).toMatch(/run: process \d+ on .* has been training here since /);
+    expect((await run.finished).code).toBe(0);
+    expectSameRun(out, undisturbed.mae);
+    expect(existsSync(join(out, "running.json"))).toBe(false);
+  }, 120_000);
+
   test("by kill -9, goes on with --resume as if nothing had been: every loss and every weight, bit for bit", async () => {
     const out = join(newFolder(work.path), "run");
     const run = start(pretrain("mae", out, "--save-every", "3"));

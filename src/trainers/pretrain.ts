@@ -12,6 +12,7 @@ import type { Feed } from "./feed.js";
 import type { LoaderOptions } from "./loader.js";
 import { initState, train, trainedEncoder, type TrainEvent } from "./loop.js";
 import type { Objective } from "./objective.js";
+import { lockRun } from "./runLock.js";
 import { removeSnapshots, saveSnapshot } from "./snapshots.js";
 import { loadState, saveState, type TrainState } from "./state.js";
 import { EventFile, EVENTS } from "./tensorboard.js";
@@ -50,14 +51,28 @@ export interface LogLine {
 }
 
 /**
- * Trains and keeps the folder such that it can be killed at any moment: the state is replaced whole, and the log is cut
+ * Trains in a folder that no other process trains in (`lockRun`), and keeps it such that it can be killed at any moment: the state is replaced whole, and the log is cut
  * back to the state's step on resuming. Breaking out of the loop saves the state first.
  *
  * @yields after every step, once the step is in the log
  * @returns the trained encoder, which is also in the folder
- * @throws InputError where the folder holds a run and `resume` was not asked, or a run with other settings
+ * @throws InputError where the folder holds a run and `resume` was not asked, or a run with other settings, or another process
+ *         trains there
  */
 export async function* pretrain(
+  objective: Objective,
+  data: readonly Sample[] | Feed,
+  options: PretrainOptions,
+): AsyncGenerator<TrainEvent, Encoder, void> {
+  const release = lockRun(options.folder);
+  try {
+    return yield* pretrainAlone(objective, data, options);
+  } finally {
+    release();
+  }
+}
+
+async function* pretrainAlone(
   objective: Objective,
   data: readonly Sample[] | Feed,
   options: PretrainOptions,
