@@ -103,4 +103,9 @@ export class Random {
   state(): RandomState {
     return [this.#a, this.#b, this.#c, this.#d];
   }
+
+  /** Goes on from a state that `state` gave. */
+  restore(state: RandomState): void {
+    [this.#a, this.#b, this.#c, this.#d] = state;
+  }
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { Random } from "../src/random.js";
-import { bootstrap, bootstrapMean, exactAtEnds, quantile } from "../src/retrieval/bootstrap.js";
+import { bootstrap, bootstrapMean, drawGroups, exactAtEnds, quantile, quantileOf } from "../src/retrieval/bootstrap.js";
 import { evaluateRetrieval } from "../src/retrieval/protocol.js";
 import {
   averagePrecision,
@@ -146,6 +146,27 @@ test("patients with many queries widen the interval: rows that always agree coun
   const ratio = (grouped.high - grouped.low) / (alone.high - alone.low);
   expect(ratio).toBeGreaterThan(2.5); // √10 = 3.2 in theory
   expect(ratio).toBeLessThan(4);
+});
+
+test("a quantile of values in any order is that of the same values sorted", () => {
+  const random = new Random(5);
+  for (let n = 1; n < 60; n++) {
+    const values = Float64Array.from({ length: n }, () => (n % 2 === 0 ? random.int(4) : random.normal()));
+    for (const q of [0, 0.025, 0.5, 0.975, 1]) {
+      expect(quantileOf(values.slice(), q)).toBe(quantile(values.slice().sort(), q));
+    }
+  }
+});
+
+test("resamples asked for twice are the same, and the generator goes on from the same place", () => {
+  const [once, again, another] = [new Random(3), new Random(3), new Random(4)];
+  const drawn = drawGroups(5, 100, once);
+  expect(drawGroups(5, 100, again)).toEqual(drawn);
+  expect(again.state()).toEqual(once.state());
+  expect(drawGroups(5, 100, another)).not.toEqual(drawn);
+  for (let round = 0; round < 100; round++) {
+    expect(drawn.subarray(5 * round, 5 * round + 5).reduce((sum, x) => sum + x, 0)).toBe(5);
+  }
 });
 
 test("a statistic that a resample leaves undefined skips that round", () => {

@@ -1,8 +1,8 @@
 /** Paired tests between encoders as a family: who beats whom on which question, after Holm's correction. */
 import type { Random } from "../random.js";
-import type { Interval } from "../retrieval/bootstrap.js";
+import { drawGroups, type Interval } from "../retrieval/bootstrap.js";
 import { outcome, type Metrics, type QueryOutcomes } from "../retrieval/protocol.js";
-import { drawGroups, holm, pairedTest, type PairedTest } from "../retrieval/significance.js";
+import { holm, pairedTest, type PairedTest } from "../retrieval/significance.js";
 import { InputError } from "../types.js";
 
 /** What one encoder scored on each row of a question: the mean is what its table shows. */

@@ -1,5 +1,5 @@
 /** How far a number might have moved with other patients. */
-import type { Random } from "../random.js";
+import type { Random, RandomState } from "../random.js";
 import { InputError } from "../types.js";
 
 /** A measured value and the ends of its confidence interval. */
@@ -23,6 +23,62 @@ export function quantile(sorted: ArrayLike<number>, q: number): number {
   const below = Math.floor(at);
   const above = Math.min(below + 1, sorted.length - 1);
   return sorted[below] + (at - below) * (sorted[above] - sorted[below]);
+}
+
+/** Draws that others will ask for: every encoder that is judged on the same queries meets the same resamples. */
+const latest = new Map<string, { readonly drawn: Uint16Array; readonly after: RandomState }>();
+const KEPT = 32;
+const LARGEST_KEPT = 2 ** 20; // numbers, of 2 bytes each
+
+/**
+ * How often each of n groups is drawn in each round of a bootstrap: [rounds, n], rows sum to n. The array is shared among those
+ * who ask with a generator in the same state: it is not to be written to.
+ */
+export function drawGroups(n: number, rounds: number, random: Random): Uint16Array {
+  const key = [...random.state(), n, rounds].join();
+  const known = latest.get(key);
+  if (known) {
+    random.restore(known.after);
+    return known.drawn;
+  }
+  const drawn = new Uint16Array(rounds * n);
+  for (let from = 0; from < drawn.length; from += n) {
+    for (let i = 0; i < n; i++) drawn[from + random.int(n)]++;
+  }
+  if (drawn.length <= LARGEST_KEPT) {
+    if (latest.size === KEPT) latest.delete(latest.keys().next().value!);
+    latest.set(key, { drawn, after: random.state() });
+  }
+  return drawn;
+}
+
+/** Puts the values in such an order that the one at `at` is where sorting would put it, none before it larger, none after it less. */
+function select(values: Float64Array, at: number): void {
+  let [from, to] = [0, values.length - 1];
+  while (from < to) {
+    const pivot = values[(from + to) >> 1];
+    let [i, j] = [from, to];
+    while (i <= j) {
+      while (values[i] < pivot) i++;
+      while (values[j] > pivot) j--;
+      if (i > j) break;
+      const kept = values[i];
+      values[i++] = values[j];
+      values[j--] = kept;
+    }
+    if (at <= j) to = j;
+    else if (at >= i) from = i;
+    else return;
+  }
+}
+
+/** `quantile` of values in any order, which it changes: only the two that are needed find their places. */
+export function quantileOf(values: Float64Array, q: number): number {
+  if (values.length === 0) return NaN;
+  const below = Math.floor(q * (values.length - 1));
+  select(values, below);
+  if (below + 1 < values.length) select(values.subarray(below + 1), 0);
+  return quantile(values, q);
 }
 
 /**
@@ -52,20 +108,19 @@ export function bootstrap(
   const values = Array.from(statistics(new Int32Array(groups.length).fill(1)));
   const samples = values.map(() => new Float64Array(rounds));
   const counts = new Int32Array(values.length);
-  const drawn = new Int32Array(names.length);
+  const drawn = drawGroups(names.length, rounds, random);
   const weights = new Int32Array(groups.length);
   for (let round = 0; round < rounds; round++) {
-    drawn.fill(0);
-    for (let i = 0; i < names.length; i++) drawn[random.int(names.length)]++;
-    for (let i = 0; i < weights.length; i++) weights[i] = drawn[groupOf[i]];
+    const from = round * names.length;
+    for (let i = 0; i < weights.length; i++) weights[i] = drawn[from + groupOf[i]];
     const resampled = statistics(weights);
     for (let i = 0; i < counts.length; i++) {
       if (!Number.isNaN(resampled[i])) samples[i][counts[i]++] = resampled[i];
     }
   }
   return values.map((value, i) => {
-    const sorted = samples[i].subarray(0, counts[i]).sort();
-    return { value, low: quantile(sorted, (1 - level) / 2), high: quantile(sorted, (1 + level) / 2) };
+    const resampled = samples[i].subarray(0, counts[i]);
+    return { value, low: quantileOf(resampled, (1 - level) / 2), high: quantileOf(resampled, (1 + level) / 2) };
   });
 }
 

@@ -342,40 +342,38 @@ function intervalsByClass(
 ): Interval[] {
   const width = judged[0].values.length;
   const numbers = new Map(names.map((name, i) => [name, i]));
-  const classesOf = judged.map(({ labels }) => Int32Array.from(labels, (label) => numbers.get(label)!));
-  const single = classesOf.every(({ length }) => length === 1); // then the classes' sums are all there is to sum
-  const values = Float64Array.from(judged.flatMap((query) => query.values)); // [queries, width]
+  const members: number[][] = names.map(() => []);
+  judged.forEach(({ labels }, i) => labels.forEach((label) => members[numbers.get(label)!].push(i)));
+  const single = judged.every(({ labels }) => labels.length === 1); // then the classes' sums are all there is to sum
+  if (!single) members.push([...judged.keys()]);
+  // Queries class by class, so that a class is summed in registers: this runs a thousand times a row of a table.
+  const rows = Int32Array.from(members.flat());
+  const ends = Int32Array.from(members, ({ length }) => length);
+  for (let c = 1; c < ends.length; c++) ends[c] += ends[c - 1];
+  const room = 4 * Math.ceil(width / 4);
+  const values = new Float64Array(rows.length * room);
+  rows.forEach((row, p) => values.set(judged[row].values, p * room));
 
-  // Asked a thousand times a row of a table: one set of arrays serves them all.
-  const [sums, counts] = [new Float64Array(names.length * width), new Float64Array(names.length)];
+  const [counted, sums] = [new Float64Array(rows.length), new Float64Array(room)];
   const found = new Float64Array((names.length + 2) * width); // all, macro, each class
   const [all, macro] = [found.subarray(0, width), found.subarray(width, 2 * width)];
   const statistics = (weights: Int32Array): Float64Array => {
-    for (const array of [sums, counts, all, macro]) array.fill(0);
+    for (let p = 0; p < rows.length; p++) counted[p] = weights[rows[p]];
+    all.fill(0);
+    macro.fill(0);
     let [total, present] = [0, 0];
-    for (let i = 0; i < classesOf.length; i++) {
-      const weight = weights[i];
-      if (weight === 0) continue;
-      if (!single) {
-        total += weight;
-        for (let m = 0; m < width; m++) all[m] += weight * values[i * width + m];
+    for (let c = 0; c < ends.length; c++) {
+      const count = weightedSums(counted, values, room, c === 0 ? 0 : ends[c - 1], ends[c], sums);
+      if (single || c === names.length) {
+        total += count;
+        for (let m = 0; m < width; m++) all[m] += sums[m];
       }
-      for (let at = 0; at < classesOf[i].length; at++) {
-        const c = classesOf[i][at];
-        counts[c] += weight;
-        for (let m = 0; m < width; m++) sums[c * width + m] += weight * values[i * width + m];
-      }
-    }
-    for (let c = 0; c < counts.length; c++) {
-      if (single) total += counts[c];
-      if (counts[c] > 0) present++;
+      if (c === names.length) continue;
+      if (count > 0) present++;
       for (let m = 0; m < width; m++) {
-        const sum = sums[c * width + m];
-        const mean = sum / counts[c]; // NaN: class not drawn
+        const mean = sums[m] / count; // NaN: class not drawn
         found[(c + 2) * width + m] = mean;
-        if (counts[c] === 0) continue;
-        macro[m] += mean;
-        if (single) all[m] += sum;
+        if (count > 0) macro[m] += mean;
       }
     }
     for (let m = 0; m < width; m++) {
@@ -385,6 +383,34 @@ function intervalsByClass(
     return found;
   };
   return bootstrap(groups, statistics, options);
+}
+
+/** Σ_p weights[p] · values[p] over rows `from` to `to` of [rows, room], each sum in the order of the rows; returns Σ_p weights[p]. */
+function weightedSums(
+  weights: Float64Array,
+  values: Float64Array,
+  room: number,
+  from: number,
+  to: number,
+  sums: Float64Array,
+): number {
+  let count = 0;
+  for (let p = from; p < to; p++) count += weights[p];
+  for (let m = 0; m < room; m += 4) {
+    let [a, b, c, d] = [0, 0, 0, 0];
+    for (let p = from, at = from * room + m; p < to; p++, at += room) {
+      const weight = weights[p];
+      a += weight * values[at];
+      b += weight * values[at + 1];
+      c += weight * values[at + 2];
+      d += weight * values[at + 3];
+    }
+    sums[m] = a;
+    sums[m + 1] = b;
+    sums[m + 2] = c;
+    sums[m + 3] = d;
+  }
+  return count;
 }
 
 function meanChance(judged: readonly Judged[], ks: readonly number[]): Record<string, number> {

@@ -66,22 +66,60 @@ function selectBest(scores: Float32Array, candidates: Int32Array, count: number,
   return kept;
 }
 
-const INDEX_RANGE = 2 ** 21;
+/** Room for `sortAll`, made once for a gallery of n. */
+interface Sorter {
+  readonly keys: readonly [Uint32Array, Uint32Array];
+  readonly rows: readonly [Int32Array, Int32Array];
+  readonly starts: Int32Array;
+}
+
+const sorterOf = (n: number): Sorter => ({
+  keys: [new Uint32Array(n), new Uint32Array(n)],
+  rows: [new Int32Array(n), new Int32Array(n)],
+  starts: new Int32Array(4 * 256),
+});
 
 /**
- * All candidates in order. A score's 32 bits, turned so that a larger float is a smaller integer, and the row number
- * below them make one exact float64 (32 + 21 bits), which typed arrays sort without calling back into JavaScript.
+ * All candidates in order. A score's 32 bits, turned so that a larger float is a smaller integer, are sorted byte by byte from
+ * the lowest (radix sort), which keeps the order of what is equal: candidates come in order of row number.
  */
-function sortAll(scores: Float32Array, candidates: Int32Array, count: number, keys: Float64Array, order: Int32Array) {
+function sortAll(
+  scores: Float32Array,
+  candidates: Int32Array,
+  count: number,
+  { keys, rows, starts }: Sorter,
+  order: Int32Array,
+): number {
   const bits = new Uint32Array(scores.buffer, scores.byteOffset, scores.length);
+  starts.fill(0);
+  const [given] = keys;
   for (let c = 0; c < count; c++) {
-    const j = candidates[c];
+    const score = bits[candidates[c]];
     // Sums that start at 0 never end at −0, so equal scores have equal bits.
-    const descending = bits[j] >= 0x80000000 ? bits[j] : 0x7fffffff - bits[j];
-    keys[c] = descending * INDEX_RANGE + j;
+    const key = (score >= 0x80000000 ? score : 0x7fffffff - score) >>> 0;
+    given[c] = key;
+    starts[key & 255]++;
+    starts[256 + ((key >>> 8) & 255)]++;
+    starts[512 + ((key >>> 16) & 255)]++;
+    starts[768 + (key >>> 24)]++;
   }
-  const sorted = keys.subarray(0, count).sort();
-  for (let c = 0; c < count; c++) order[c] = sorted[c] % INDEX_RANGE;
+  let from = candidates;
+  for (let byte = 0; byte < 4; byte++) {
+    const base = 256 * byte;
+    for (let value = 0, start = 0; value < 256; value++) {
+      const those = starts[base + value];
+      starts[base + value] = start;
+      start += those;
+    }
+    const [now, next, to] = [keys[byte % 2], keys[1 - (byte % 2)], byte === 3 ? order : rows[byte % 2]];
+    for (let c = 0; c < count; c++) {
+      const key = now[c];
+      const at = starts[base + ((key >>> (8 * byte)) & 255)]++;
+      next[at] = key;
+      to[at] = from[c];
+    }
+    from = to;
+  }
   return count;
 }
 
@@ -101,11 +139,6 @@ export function forEachRanking(
   assertK(k);
   const { n, d } = gallery;
   const few = k <= 100 && k * 8 <= n;
-  if (!few && n > INDEX_RANGE) {
-    throw new InputError(
-      `a full ranking takes at most ${INDEX_RANGE} gallery rows, got ${n}; ask for k of 100 or less`,
-    );
-  }
   const unitQueries = normalise(queries).vectors;
   const unitGallery = normalise(gallery).vectors;
   const blocks = dotBlocks(d, QUERY_BLOCK);
@@ -113,7 +146,7 @@ export function forEachRanking(
   const scores = new Float32Array(QUERY_BLOCK * n);
   const candidates = new Int32Array(n);
   const order = new Int32Array(n);
-  const keys = new Float64Array(few ? 0 : n);
+  const sorter = sorterOf(few ? 0 : n);
 
   for (let first = 0; first < queries.n; first += QUERY_BLOCK) {
     const last = Math.min(first + QUERY_BLOCK, queries.n);
@@ -125,7 +158,7 @@ export function forEachRanking(
       for (let j = 0; j < n; j++) if (own < 0 || groups.gallery[j] !== own) candidates[count++] = j;
       const kept = few
         ? selectBest(row, candidates, count, k, order)
-        : Math.min(k, sortAll(row, candidates, count, keys, order));
+        : Math.min(k, sortAll(row, candidates, count, sorter, order));
       visit(i, order.subarray(0, kept), row);
     }
   }

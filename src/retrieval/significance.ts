@@ -1,7 +1,7 @@
 /** Are two encoders different on the same queries, or is it the luck of these patients? Paired tests, and Holm's correction. */
 import type { Random } from "../random.js";
 import { InputError } from "../types.js";
-import { quantile, type Interval } from "./bootstrap.js";
+import { drawGroups, quantileOf, type Interval } from "./bootstrap.js";
 
 export interface PairedOptions {
   /** Draws signs where not every pattern can be counted, and the resamples of the interval. */
@@ -40,15 +40,6 @@ function byGroup(values: ArrayLike<number>, groups: readonly string[]): { sums: 
   return { sums, counts };
 }
 
-/** How often each of n groups is drawn in each round of a bootstrap: [rounds, n], rows sum to n. */
-export function drawGroups(n: number, rounds: number, random: Random): Uint16Array {
-  const drawn = new Uint16Array(rounds * n);
-  for (let round = 0; round < rounds; round++) {
-    for (let i = 0; i < n; i++) drawn[round * n + random.int(n)]++;
-  }
-  return drawn;
-}
-
 /** The mean over rows, and its percentile interval over resampled groups. */
 function meanInterval(sums: Float64Array, counts: Float64Array, drawn: Uint16Array, level: number): Interval {
   const n = sums.length;
@@ -63,8 +54,7 @@ function meanInterval(sums: Float64Array, counts: Float64Array, drawn: Uint16Arr
     }
     means[round] = sum / count;
   }
-  means.sort();
-  const [low, high] = [quantile(means, (1 - level) / 2), quantile(means, (1 + level) / 2)];
+  const [low, high] = [quantileOf(means, (1 - level) / 2), quantileOf(means, (1 + level) / 2)];
   return { value: total(sums) / total(counts), low, high };
 }
 
