@@ -16,7 +16,7 @@ import {
 import { LOSS_TERMS } from "./analysis/lossFigure.js";
 import { drawGallery, galleryRows, type Gallery } from "./analysis/gallery.js";
 import { mapViewer, nearestRows, thumbnailSheet } from "./analysis/mapViewer.js";
-import { trustworthiness } from "./analysis/trustworthiness.js";
+import { trustOf } from "./analysis/trustworthiness.js";
 import { umap2d } from "./analysis/umap.js";
 import { PRIMARY } from "./claims.js";
 import { labelSetsOf } from "./datasets/catalog.js";
@@ -134,7 +134,7 @@ export function embeddingMap(
     name,
     shown,
     runs,
-    trust: { neighbours, values: maps.map((map) => trustworthiness(shown, map, neighbours)) },
+    trust: { neighbours, values: maps.map(trustOf(shown, neighbours)) },
   };
 }
 

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { centreGram, ckaOf, gramOf, linearCka } from "../src/analysis/cka.js";
+import { centreGram, ckaUnder, gramOf, linearCka } from "../src/analysis/cka.js";
 import { jackknife, permutationTest } from "../src/analysis/permutation.js";
 import { explainedShare, fitRotation, rotateHeldOut } from "../src/analysis/procrustes.js";
 import { takeRows, type EmbeddingSet } from "../src/embeddings.js";
@@ -67,7 +67,7 @@ test("CKA of permuted pairs is CKA of the sets so ordered", () => {
   const order = new Random(6).permutation(20);
   for (const debiased of [false, true]) {
     const [a, b] = [centreGram(gramOf(x), debiased), centreGram(gramOf(y), debiased)];
-    expect(ckaOf(a, b, order)).toBeCloseTo(linearCka(x, takeRows(y, Array.from(order)), { debiased }), 10);
+    expect(ckaUnder(a, b)(order)).toBeCloseTo(linearCka(x, takeRows(y, Array.from(order)), { debiased }), 10);
   }
 });
 

@@ -9,8 +9,9 @@ import { labelColumn } from "../retrieval/protocol.js";
 import { exactSearch } from "../retrieval/search.js";
 import type { Modality, Split } from "../types.js";
 import { modalityGap, ofModality, pairRows } from "./alignment.js";
-import { centreGram, ckaOf, gramOf, subGram } from "./cka.js";
+import { centreGram, ckaOf, ckaUnder, gramOf, subGram } from "./cka.js";
 import { jackknife, permutationTest, type NullTest } from "./permutation.js";
+import { dotProducts } from "./products.js";
 import { explainedShare, rotateHeldOut } from "./procrustes.js";
 
 /** In the order of the table's columns. */
@@ -133,7 +134,7 @@ export function measureAlignment(
       const [a, b] = [centreGram(grams[0], debiased), centreGram(grams[1], debiased)];
       const part = (rows: Int32Array) =>
         ckaOf(centreGram(subGram(grams[0], rows), debiased), centreGram(subGram(grams[1], rows), debiased));
-      const test = permutationTest(n, (order) => ckaOf(a, b, order), permutations);
+      const test = permutationTest(n, ckaUnder(a, b), permutations);
       add(measure, n, jackknife(n, part, { random }), test);
     }
     if (wanted("Procrustes")) add("Procrustes", n, ...procrustes(x, y, { random, rounds, bootstrap: resamples }));
@@ -191,18 +192,8 @@ function regionHits(set: EmbeddingSet, from: Modality, to: Modality, label: stri
 }
 
 /** [n, n] cosines of unit rows. */
-function cosinesOf(x: EmbeddingSet, y: EmbeddingSet): Float64Array {
-  const { n, d } = x;
-  const cosines = new Float64Array(n * n);
-  for (let i = 0; i < n; i++) {
-    for (let j = 0; j < n; j++) {
-      let sum = 0;
-      for (let t = 0; t < d; t++) sum += x.vectors[i * d + t] * y.vectors[j * d + t];
-      cosines[i * n + j] = sum;
-    }
-  }
-  return cosines;
-}
+const cosinesOf = (x: EmbeddingSet, y: EmbeddingSet): Float64Array =>
+  dotProducts(Float64Array.from(x.vectors), Float64Array.from(y.vectors), x.d);
 
 /** [n, n]: the place of column j among all columns for row i, from 1; or of row j among all rows for column i. */
 function ranks(cosines: Float64Array, n: number, across: boolean): Int32Array {
@@ -264,7 +255,8 @@ function gap(
       if (kept && kept[groupOf[i]] === 0) continue;
       const s = side(i);
       counts[s]++;
-      for (let t = 0; t < d; t++) sums[s][t] += vectors[i * d + t];
+      const sum = sums[s];
+      for (let t = 0, at = i * d; t < d; t++, at++) sum[t] += vectors[at];
     }
     return Math.sqrt(sums[0].reduce((sum, x, t) => sum + (x / counts[0] - sums[1][t] / counts[1]) ** 2, 0));
   };
@@ -290,11 +282,7 @@ function spread(both: EmbeddingSet, random: Random): Tested {
     rows.forEach((row) => (kept[row] = 1));
     return logMean(potential, both.n, (i) => kept[groupOf[i]] === 1);
   };
-  const own = random.fork("directions");
-  const values = Array.from({ length: RANDOM_SETS }, () => {
-    const vectors = Float32Array.from({ length: both.n * both.d }, () => own.normal());
-    return logMean(potentials({ ...both, vectors }), both.n, () => true);
-  });
+  const values = ofRandomDirections(both, random.fork("directions"));
   const sorted = Float64Array.from(values).sort();
   const nullMean = values.reduce((sum, x) => sum + x, 0) / RANDOM_SETS;
   const reference = { nullMean, nullLow: quantile(sorted, 0.025), nullHigh: quantile(sorted, 0.975) };
@@ -302,19 +290,39 @@ function spread(both: EmbeddingSet, random: Random): Tested {
   return [interval, { value: interval.value, ...reference, p: null, rounds: RANDOM_SETS }];
 }
 
-/** [n, n]: exp(−2 ‖x_i − x_j‖²), as `uniformity` has them. */
+/** Log means of random directions, by generator, number and width: encoders of one width are compared with the same ones. */
+const known = new Map<string, readonly number[]>();
+
+function ofRandomDirections(both: EmbeddingSet, random: Random): readonly number[] {
+  const key = [...random.state(), both.n, both.d].join();
+  const values =
+    known.get(key) ??
+    Array.from({ length: RANDOM_SETS }, () => {
+      const vectors = Float32Array.from({ length: both.n * both.d }, () => random.normal());
+      return logMean(potentials({ ...both, vectors }), both.n, () => true);
+    });
+  known.set(key, values);
+  return values;
+}
+
+/** [n, n] below the diagonal: exp(−2 ‖x_i − x_j‖²), as `uniformity` has them. */
 function potentials(set: EmbeddingSet): Float64Array {
+  const { n } = set;
   const gram = gramOf(set);
-  return gram.map((dot, at) => {
-    const [i, j] = [Math.floor(at / set.n), at % set.n];
-    return Math.exp(-2 * Math.max(0, gram[i * set.n + i] + gram[j * set.n + j] - 2 * dot));
-  });
+  const potential = new Float64Array(n * n);
+  for (let i = 0; i < n; i++) {
+    for (let j = 0; j < i; j++) {
+      const squared = gram[i * n + i] + gram[j * n + j] - 2 * gram[i * n + j];
+      potential[i * n + j] = Math.exp(-2 * Math.max(0, squared));
+    }
+  }
+  return potential;
 }
 
 function logMean(potential: Float64Array, n: number, kept: (i: number) => boolean): number {
-  const rows = Array.from({ length: n }, (_, i) => i).filter(kept);
+  const rows = Int32Array.from({ length: n }, (_, i) => i).filter(kept);
   let sum = 0;
-  for (const i of rows) for (const j of rows) if (j < i) sum += potential[i * n + j];
+  for (let i = 0; i < rows.length; i++) for (let j = 0; j < i; j++) sum += potential[rows[i] * n + rows[j]];
   return Math.log(sum / ((rows.length * (rows.length - 1)) / 2));
 }
 

@@ -1,6 +1,7 @@
 /** Linear centred kernel alignment: do two views of the same things have the same geometry, up to rotation and scale? */
 import { normalise, type EmbeddingSet } from "../embeddings.js";
 import { InputError } from "../types.js";
+import { gramMatrix } from "./products.js";
 
 /** A centred Gram matrix [n, n] of unit rows, ready to be compared with others of the same n. */
 export interface CentredGram {
@@ -12,16 +13,7 @@ export interface CentredGram {
 /** Dot products of all unit rows with all: [n, n]. */
 export function gramOf(set: EmbeddingSet): Float64Array {
   const { vectors, n, d } = normalise(set);
-  const rows = Float64Array.from(vectors);
-  const gram = new Float64Array(n * n);
-  for (let i = 0; i < n; i++) {
-    for (let j = 0; j <= i; j++) {
-      let sum = 0;
-      for (let t = 0; t < d; t++) sum += rows[i * d + t] * rows[j * d + t];
-      gram[i * n + j] = gram[j * n + i] = sum;
-    }
-  }
-  return gram;
+  return gramMatrix(Float64Array.from(vectors), n, d);
 }
 
 /**
@@ -79,16 +71,24 @@ export function linearCka(x: EmbeddingSet, y: EmbeddingSet, { debiased = false }
 }
 
 /** CKA of centred Gram matrices; `linearCka` without making them again. */
-export function ckaOf(a: CentredGram, b: CentredGram, order?: Int32Array): number {
+export function ckaOf(a: CentredGram, b: CentredGram): number {
+  return ckaUnder(a, b)();
+}
+
+/** CKA as a function of the order in which the rows of b meet those of a. */
+export function ckaUnder(a: CentredGram, b: CentredGram): (order?: Int32Array) => number {
   const length = Math.sqrt(gramProduct(a, a)) * Math.sqrt(gramProduct(b, b));
   if (!(length > 0)) throw new InputError("CKA: all rows of one side are the same, so there is no geometry to compare");
-  return gramProduct(a, b, order) / length;
+  return (order) => gramProduct(a, b, order) / length;
 }
 
 /** The rows and columns of a Gram matrix that these numbers name. */
 export function subGram(gram: Float64Array, rows: Int32Array): Float64Array {
-  const n = Math.sqrt(gram.length);
-  const part = new Float64Array(rows.length * rows.length);
-  rows.forEach((from, i) => rows.forEach((to, j) => (part[i * rows.length + j] = gram[from * n + to])));
+  const [n, m] = [Math.sqrt(gram.length), rows.length];
+  const part = new Float64Array(m * m);
+  for (let i = 0; i < m; i++) {
+    const from = rows[i] * n;
+    for (let j = 0; j < m; j++) part[i * m + j] = gram[from + rows[j]];
+  }
   return part;
 }

@@ -1,5 +1,6 @@
 /** k nearest neighbours as a classifier. */
 import type { LabelledRows } from "./logistic.js";
+import { dotProducts } from "./products.js";
 
 /** DINO's temperature (`eval_knn.py`): a neighbour that is 0.07 nearer counts e times as much. */
 export const KNN_TEMPERATURE = 0.07;
@@ -20,13 +21,9 @@ export function knnScoresOf(train: LabelledRows, x: Float64Array, ks: readonly n
   const { d, classes } = train;
   const n = x.length / d;
   const out = ks.map(() => new Float64Array(n * classes));
-  const cosines = new Float64Array(train.n);
+  const all = dotProducts(x, train.x, d);
   for (let i = 0; i < n; i++) {
-    for (let j = 0; j < train.n; j++) {
-      let sum = 0;
-      for (let t = 0; t < d; t++) sum += x[i * d + t] * train.x[j * d + t];
-      cosines[j] = sum;
-    }
+    const cosines = all.subarray(i * train.n, (i + 1) * train.n);
     const order = Array.from(cosines.keys()).sort((a, b) => cosines[b] - cosines[a] || a - b);
     ks.forEach((k, which) => {
       const near = order.slice(0, k);

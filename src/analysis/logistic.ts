@@ -2,6 +2,7 @@
 import { EigenvalueDecomposition, Matrix } from "ml-matrix";
 import { InputError } from "../types.js";
 import { minimise } from "./minimise.js";
+import { addOuter, gramMatrix } from "./products.js";
 
 /** Rows of numbers [n, d] with a class number each. */
 export interface LabelledRows {
@@ -90,7 +91,11 @@ function standardisation({ x, n, d }: LabelledRows): { mean: Float64Array; scale
 }
 
 function standardised(x: Float64Array, n: number, d: number, mean: Float64Array, scale: Float64Array): Float64Array {
-  return Float64Array.from({ length: n * d }, (_, at) => (x[at] - mean[at % d]) * scale[at % d]);
+  const z = new Float64Array(n * d);
+  for (let from = 0; from < z.length; from += d) {
+    for (let t = 0; t < d; t++) z[from + t] = (x[from + t] - mean[t]) * scale[t];
+  }
+  return z;
 }
 
 /**
@@ -98,15 +103,7 @@ function standardised(x: Float64Array, n: number, d: number, mean: Float64Array,
  * they are U Λ^(1/2) and Λ^(−1/2) Uᵀ Z. The penalised weights lie in the span of the rows, so nothing is lost.
  */
 function turned(z: Float64Array, n: number, d: number): { coordinates: Float64Array; k: number; back: Float64Array } {
-  const gram = new Matrix(n, n);
-  for (let i = 0; i < n; i++) {
-    for (let j = 0; j <= i; j++) {
-      let sum = 0;
-      for (let t = 0; t < d; t++) sum += z[i * d + t] * z[j * d + t];
-      gram.set(i, j, sum);
-      gram.set(j, i, sum);
-    }
-  }
+  const gram = Matrix.from1DArray(n, n, gramMatrix(z, n, d));
   const { realEigenvalues: values, eigenvectorMatrix: vectors } = new EigenvalueDecomposition(gram, {
     assumeSymmetric: true,
   });
@@ -141,24 +138,21 @@ function matrixProduct(a: Float64Array, rows: number, inner: number, b: Float64A
 function logLoss(x: Float64Array, n: number, k: number, y: Int32Array, classes: number, strength: number) {
   const penalty = 1 / (strength * n);
   const scores = new Float64Array(classes);
+  const errors = new Float64Array(n * classes);
   return (at: Float64Array, gradient: Float64Array): number => {
     gradient.fill(0);
     let loss = 0;
     for (let i = 0; i < n; i++) {
-      const row = i * k;
-      for (let c = 0; c < classes; c++) {
-        let sum = at[classes * k + c];
-        for (let t = 0, w = c * k; t < k; t++, w++) sum += at[w] * x[row + t];
-        scores[c] = sum;
-      }
+      linearScores(at, x, i * k, k, classes, scores);
       softmax(scores);
       loss -= Math.log(Math.max(scores[y[i]], 1e-300)) / n;
       for (let c = 0; c < classes; c++) {
         const error = (scores[c] - (c === y[i] ? 1 : 0)) / n;
-        for (let t = 0, w = c * k; t < k; t++, w++) gradient[w] += error * x[row + t];
+        errors[i * classes + c] = error;
         gradient[classes * k + c] += error;
       }
     }
+    addOuter(errors, x, classes, k, gradient);
     for (let w = 0; w < classes * k; w++) {
       loss += (penalty / 2) * at[w] ** 2;
       gradient[w] += penalty * at[w];
@@ -167,9 +161,42 @@ function logLoss(x: Float64Array, n: number, k: number, y: Int32Array, classes: 
   };
 }
 
+/** b_c + Σ_t w[c, t] x[row + t], summed in this order, of every class; four at a time (see `products.ts`). */
+function linearScores(
+  at: Float64Array,
+  x: Float64Array,
+  row: number,
+  k: number,
+  classes: number,
+  scores: Float64Array,
+): void {
+  const bias = classes * k;
+  let c = 0;
+  for (; c + 4 <= classes; c += 4) {
+    let [p, q, r, s] = [at[bias + c], at[bias + c + 1], at[bias + c + 2], at[bias + c + 3]];
+    for (let t = 0, w = c * k; t < k; t++, w++) {
+      const value = x[row + t];
+      p += at[w] * value;
+      q += at[w + k] * value;
+      r += at[w + 2 * k] * value;
+      s += at[w + 3 * k] * value;
+    }
+    scores[c] = p;
+    scores[c + 1] = q;
+    scores[c + 2] = r;
+    scores[c + 3] = s;
+  }
+  for (; c < classes; c++) {
+    let sum = at[bias + c];
+    for (let t = 0, w = c * k; t < k; t++, w++) sum += at[w] * x[row + t];
+    scores[c] = sum;
+  }
+}
+
 /** In place: `softmax([0, 0])` is [0.5, 0.5]. */
 function softmax(scores: Float64Array): void {
-  const most = scores.reduce((a, b) => Math.max(a, b), -Infinity);
+  let most = -Infinity;
+  for (let c = 0; c < scores.length; c++) most = Math.max(most, scores[c]);
   let sum = 0;
   for (let c = 0; c < scores.length; c++) sum += scores[c] = Math.exp(scores[c] - most);
   for (let c = 0; c < scores.length; c++) scores[c] /= sum;

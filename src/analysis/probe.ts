@@ -10,6 +10,7 @@ import { labelColumn } from "../retrieval/protocol.js";
 import { InputError, UNSEEN_MODALITY, type Modality } from "../types.js";
 import { knnScoresOf } from "./knn.js";
 import { fitLogistic, predictLogistic, type LabelledRows } from "./logistic.js";
+import { dotProducts } from "./products.js";
 import { aurocOf, balancedAccuracy, predictions, type Scored } from "./scores.js";
 
 export const PROBE_KS: readonly number[] = [1, 3, 5, 10, 20];
@@ -296,12 +297,7 @@ function fewShots(
         const length = Math.sqrt(means.subarray(c * d, (c + 1) * d).reduce((sum, x) => sum + x * x, 0)) || 1;
         for (let t = 0; t < d; t++) means[c * d + t] /= length;
       }
-      const scores = Float64Array.from({ length: test.n * classes }, (_, at) => {
-        const [i, c] = [Math.floor(at / classes), at % classes];
-        let sum = 0;
-        for (let t = 0; t < d; t++) sum += test.x[i * d + t] * means[c * d + t];
-        return sum;
-      });
+      const scores = dotProducts(test.x, means, d);
       return predictions({ scores, y: test.y, classes }).map((guess, i) => (guess === test.y[i] ? 1 : 0));
     });
     const options = { random: random.fork("bootstrap"), rounds };
@@ -331,15 +327,15 @@ function drawnAccuracy(
 ): Interval {
   const drawRandom = options.random.fork("draws");
   let first = true;
+  const [sums, counts] = [new Float64Array(test.classes), new Float64Array(test.classes)];
   const statistic = (weights: Int32Array): readonly number[] => {
     const chosen = hits.map((of) => (first ? of : hits[drawRandom.int(hits.length)]));
     first = false; // the value itself is of all draws; rounds draw among them
-    const [sums, counts] = [new Float64Array(test.classes), new Float64Array(test.classes)];
-    test.y.forEach((truth, i) => {
-      if (weights[i] === 0) return;
-      counts[truth] += weights[i] * chosen.length;
-      for (const of of chosen) sums[truth] += weights[i] * of[i];
-    });
+    sums.fill(0);
+    counts.fill(0);
+    // Whole numbers, so that the order of the sums is free.
+    for (let i = 0; i < weights.length; i++) counts[test.y[i]] += weights[i] * chosen.length;
+    for (const of of chosen) for (let i = 0; i < weights.length; i++) sums[test.y[i]] += weights[i] * of[i];
     const present = Array.from(counts.keys()).filter((c) => counts[c] > 0);
     return [present.reduce((sum, c) => sum + sums[c] / counts[c], 0) / present.length];
   };

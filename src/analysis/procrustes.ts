@@ -3,6 +3,7 @@ import { Matrix, SVD } from "ml-matrix";
 import { normalise, type EmbeddingSet } from "../embeddings.js";
 import type { Random } from "../random.js";
 import { InputError } from "../types.js";
+import { addOuter, dotProducts } from "./products.js";
 
 /**
  * The orthogonal R that brings x nearest to y (Schönemann 1966):
@@ -78,10 +79,10 @@ export function rotateHeldOut(
     const outside: number[] = [];
     folds.forEach((own, i) => (own === fold ? outside : inside).push(i));
     const basis = leadingDirections([rowsOf(a, d, inside), rowsOf(b, d, inside)], d, k, random.fork(`start ${fold}`));
-    const onto = (vectors: Float32Array, rows: readonly number[]) => project(rowsOf(vectors, d, rows), d, basis, k);
+    const onto = (vectors: Float32Array, rows: readonly number[]) => dotProducts(rowsOf(vectors, d, rows), basis, d);
     const rotation = fitRotation(onto(a, inside), onto(b, inside), inside.length, k);
     const [xs, ys] = [onto(a, outside), onto(b, outside)];
-    const turned = project(xs, k, transposed(rotation, k), k);
+    const turned = dotProducts(xs, transposed(rotation, k), k);
     outside.forEach((i, p) => {
       before[i] = squaredDistance(xs, ys, p, p, k);
       outside.forEach((j, q) => (afterAll[i * n + j] = squaredDistance(turned, ys, p, q, k)));
@@ -111,20 +112,6 @@ function transposed(square: Float64Array, k: number): Float64Array {
   return square.map((_, at) => square[(at % k) * k + Math.floor(at / k)]);
 }
 
-/** Rows [n, d] times basis rows [k, d]: [n, k]. */
-function project(rows: Float64Array, d: number, basis: Float64Array, k: number): Float64Array {
-  const n = rows.length / d;
-  const out = new Float64Array(n * k);
-  for (let i = 0; i < n; i++) {
-    for (let c = 0; c < k; c++) {
-      let sum = 0;
-      for (let t = 0; t < d; t++) sum += rows[i * d + t] * basis[c * d + t];
-      out[i * k + c] = sum;
-    }
-  }
-  return out;
-}
-
 function squaredDistance(x: Float64Array, y: Float64Array, i: number, j: number, k: number): number {
   let sum = 0;
   for (let c = 0; c < k; c++) sum += (x[i * k + c] - y[j * k + c]) ** 2;
@@ -140,15 +127,7 @@ function leadingDirections(parts: readonly Float64Array[], d: number, k: number,
   for (let round = 0; round < ROUNDS; round++) {
     orthonormalise(basis, k, d);
     const next = new Float64Array(k * d);
-    for (const rows of parts) {
-      const scores = project(rows, d, basis, k);
-      for (let i = 0; i < rows.length / d; i++) {
-        for (let c = 0; c < k; c++) {
-          const score = scores[i * k + c];
-          for (let t = 0; t < d; t++) next[c * d + t] += score * rows[i * d + t];
-        }
-      }
-    }
+    for (const rows of parts) addOuter(dotProducts(rows, basis, d), rows, k, d, next);
     basis = next;
   }
   orthonormalise(basis, k, d);

@@ -1,6 +1,7 @@
 /** Whether the neighbours that a map shows are neighbours. */
 import { normalise, type EmbeddingSet } from "../embeddings.js";
 import { InputError } from "../types.js";
+import { gramMatrix } from "./products.js";
 
 /**
  * Trustworthiness of a map (Venna & Kaski 2001; scikit-learn's `trustworthiness(metric="cosine")`):
@@ -14,28 +15,51 @@ import { InputError } from "../types.js";
  * @param k   neighbours, fewer than n / 2
  */
 export function trustworthiness(set: EmbeddingSet, map: Float32Array, k = 15): number {
-  const { n } = set;
-  if (map.length !== 2 * n)
-    throw new InputError(`trustworthiness: expected ${n} points of 2 numbers, got ${map.length} numbers`);
+  return trustOf(set, k)(map);
+}
+
+/** `trustworthiness` as a function of the map: several maps of one set need its neighbours once. */
+export function trustOf(set: EmbeddingSet, k = 15): (map: Float32Array) => number {
+  const { n, d } = set;
   if (!Number.isInteger(k) || k < 1 || k >= n / 2) {
     throw new InputError(`trustworthiness: expected 1 ≤ k < n / 2 = ${n / 2}, got ${k}`);
   }
-  const { vectors, d } = normalise(set);
-  const [cosines, distances] = [new Float64Array(n), new Float64Array(n)];
-  const places = new Int32Array(n);
-  let penalty = 0;
-  for (let i = 0; i < n; i++) {
-    for (let j = 0; j < n; j++) {
-      let sum = 0;
-      for (let t = 0; t < d; t++) sum += vectors[i * d + t] * vectors[j * d + t];
-      cosines[j] = sum;
-      distances[j] = (map[2 * i] - map[2 * j]) ** 2 + (map[2 * i + 1] - map[2 * j + 1]) ** 2;
+  const places = placesOf(Float64Array.from(normalise(set).vectors), n, d);
+  return (map) => {
+    if (map.length !== 2 * n)
+      throw new InputError(`trustworthiness: expected ${n} points of 2 numbers, got ${map.length} numbers`);
+    const distances = new Float64Array(n);
+    let penalty = 0;
+    for (let i = 0; i < n; i++) {
+      for (let j = 0; j < n; j++) {
+        distances[j] = (map[2 * i] - map[2 * j]) ** 2 + (map[2 * i + 1] - map[2 * j + 1]) ** 2;
+      }
+      for (const j of nearest(distances, k, i)) penalty += Math.max(0, places[i * n + j] - k);
     }
-    const others = Array.from({ length: n }, (_, j) => j).filter((j) => j !== i);
-    const bySpace = others.slice().sort((a, b) => cosines[b] - cosines[a] || a - b);
-    bySpace.forEach((j, place) => (places[j] = place + 1));
-    const byMap = others.sort((a, b) => distances[a] - distances[b] || a - b);
-    for (const j of byMap.slice(0, k)) penalty += Math.max(0, places[j] - k);
+    return 1 - (2 / (n * k * (2 * n - 3 * k - 1))) * penalty;
+  };
+}
+
+/** [n, n]: the place of j among the others by cosine with i, from 1; of equals the lower number comes first. */
+function placesOf(unit: Float64Array, n: number, d: number): Int32Array {
+  const cosines = gramMatrix(unit, n, d);
+  const places = new Int32Array(n * n);
+  for (let i = 0; i < n; i++) {
+    const of = cosines.subarray(i * n, (i + 1) * n);
+    const others = Int32Array.from({ length: n }, (_, j) => j).filter((j) => j !== i);
+    others.sort((a, b) => of[b] - of[a] || a - b).forEach((j, place) => (places[i * n + j] = place + 1));
   }
-  return 1 - (2 / (n * k * (2 * n - 3 * k - 1))) * penalty;
+  return places;
+}
+
+/** Where the k least distances are, leaving one place out; of equals the lower numbers. */
+function nearest(distances: Float64Array, k: number, except: number): number[] {
+  const kept: number[] = [];
+  for (let j = 0; j < distances.length; j++) {
+    if (j === except || (kept.length === k && distances[j] >= distances[kept[k - 1]])) continue;
+    let at = Math.min(kept.length, k - 1);
+    for (; at > 0 && distances[kept[at - 1]] > distances[j]; at--) kept[at] = kept[at - 1];
+    kept[at] = j;
+  }
+  return kept;
 }

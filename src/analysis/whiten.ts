@@ -3,6 +3,7 @@ import { EigenvalueDecomposition, Matrix } from "ml-matrix";
 import { normalise, type EmbeddingSet } from "../embeddings.js";
 import { dotBlocks } from "../retrieval/dot.js";
 import { InputError } from "../types.js";
+import { gramMatrix } from "./products.js";
 
 export interface Whitening {
   /** [d] */
@@ -25,19 +26,35 @@ export interface Whitening {
 export const WHITENING_FLOOR = 0.05;
 
 /** Eigenpairs of XᵀX / n, largest first, from the smaller of XᵀX and XXᵀ. */
-function principalPairs(x: Matrix, k: number): { values: number[]; directions: Matrix } {
-  const [n, d] = [x.rows, x.columns];
-  const gram = d <= n ? x.transpose().mmul(x) : x.mmul(x.transpose());
+function principalPairs(x: Float64Array, n: number, d: number, k: number): { values: number[]; directions: Matrix } {
+  const side = Math.min(n, d);
+  const gram = Matrix.from1DArray(side, side, d <= n ? gramMatrix(transposed(x, n, d), d, n) : gramMatrix(x, n, d));
   const { realEigenvalues, eigenvectorMatrix } = new EigenvalueDecomposition(gram.div(n), { assumeSymmetric: true });
   const order = realEigenvalues.map((_, i) => i).sort((a, b) => realEigenvalues[b] - realEigenvalues[a]);
   const top = order.slice(0, k);
   const vectors = eigenvectorMatrix.subMatrixColumn(top); // [min(d, n), k]
   const values = top.map((i) => realEigenvalues[i]);
   // XXᵀ u = n λ u gives the direction Xᵀu, of length √(n λ).
-  const directions = d <= n ? vectors : x.transpose().mmul(vectors);
+  const directions = d <= n ? vectors : Matrix.from1DArray(n, d, x).transpose().mmul(vectors);
   if (d > n)
     values.forEach((value, c) => directions.setColumn(c, directions.getColumnVector(c).div(Math.sqrt(n * value))));
   return { values, directions };
+}
+
+/** [n, d] to [d, n]. */
+function transposed(x: Float64Array, n: number, d: number): Float64Array {
+  const out = new Float64Array(n * d);
+  for (let i = 0; i < n; i++) for (let t = 0; t < d; t++) out[t * n + i] = x[i * d + t];
+  return out;
+}
+
+/** Rows less their mean. */
+function lessMean(vectors: Float32Array, mean: Float64Array): Float64Array {
+  const out = new Float64Array(vectors.length);
+  for (let from = 0; from < out.length; from += mean.length) {
+    for (let t = 0; t < mean.length; t++) out[from + t] = vectors[from + t] - mean[t];
+  }
+  return out;
 }
 
 /**
@@ -59,9 +76,7 @@ export function fitWhitening(train: EmbeddingSet, floor: number = WHITENING_FLOO
   const { vectors, n, d } = normalise(train);
   const mean = new Float64Array(d);
   for (let i = 0; i < n; i++) for (let t = 0; t < d; t++) mean[t] += vectors[i * d + t] / n;
-  const rows = new Matrix(n, d);
-  for (let i = 0; i < n; i++) for (let t = 0; t < d; t++) rows.set(i, t, vectors[i * d + t] - mean[t]);
-  const { values, directions } = principalPairs(rows, Math.min(d, n - 1));
+  const { values, directions } = principalPairs(lessMean(vectors, mean), n, d, Math.min(d, n - 1));
   const kept = values.filter((value) => value > 1e-9 * values[0]).length;
   const basis = new Float64Array(kept * d);
   for (let c = 0; c < kept; c++) {
