@@ -6,7 +6,8 @@
 import { Buffers, type Binding } from "./gpuEmit.js";
 import { declarations, type Kernel } from "./gpuGroup.js";
 import type { Product } from "./gpuSteps.js";
-import { emitSum, operandOf, storeRow, type Operand } from "./gpuProduct.js";
+import { operandOf, storeRow, type Operand } from "./gpuOperand.js";
+import { emitSum } from "./gpuProduct.js";
 import { place, type Slot } from "./gpuView.js";
 
 /** Rows and columns of a tile and of what a subgroup computes of it, and how far a slice goes along the sum. */
@@ -55,7 +56,7 @@ export function emitMatrixProduct(
     dtype: "float32",
     kind: "temporary",
   };
-  return [emitTiles({ ...step, c: null, alpha: 1 }, tile, partial, parts), emitSum(step, partial, parts)];
+  return [emitTiles({ ...step, c: null, alpha: 1 }, tile, partial, parts), emitSum(step, partial, null, parts)];
 }
 
 /** How an operand's slice lies in shared memory: rows along what vectors are read along. */

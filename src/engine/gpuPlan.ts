@@ -6,7 +6,7 @@ import { sizeOf } from "../types.js";
 import type { Value } from "./gpuEmit.js";
 import { FORMULAS } from "./gpuFormulas.js";
 import { lowerForGpu } from "./gpuLower.js";
-import { trimmed, type Plan } from "./gpuSteps.js";
+import { addsUp, trimmed, type Plan, type Product, type Reduction } from "./gpuSteps.js";
 import { storeValues } from "./gpuStored.js";
 import { expanded, groups, sliced, transposed, wholeView, type Slot, type View } from "./gpuView.js";
 import type { OnnxGraph, OnnxNode } from "./onnx.js";
@@ -84,6 +84,7 @@ export function planGraph(source: OnnxGraph, mostBuffers: number): Plan {
       n,
       k,
       out,
+      sums: null,
     });
     stored(y, shape, out, steps.length - 1);
   };
@@ -118,8 +119,11 @@ export function planGraph(source: OnnxGraph, mostBuffers: number): Plan {
       return;
     }
     const out = newSlot(y, to);
-    steps.push({ kind: "reduction", op: node.op, of: now(x), outer, along, inner, out });
-    stored(y, to, out, steps.length - 1);
+    const sums: Reduction = { kind: "reduction", op: node.op, of: now(x), outer, along, inner, out };
+    const at = steps.findLastIndex((step) => step.kind === "product" && addsUp(step, sums, values));
+    if (at >= 0) steps[at] = { ...(steps[at] as Product), sums };
+    else steps.push(sums);
+    stored(y, to, out, at >= 0 ? at : steps.length - 1);
   };
 
   const factor = (node: OnnxNode): { by: number; of: string } | null => {

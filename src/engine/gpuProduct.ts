@@ -6,7 +6,8 @@ import { Buffers, typeOfWidth } from "./gpuEmit.js";
 import { literal } from "./gpuFormulas.js";
 import { declarations, spread, type Kernel } from "./gpuGroup.js";
 import type { Product } from "./gpuSteps.js";
-import { based, groups as axesOf, isVector, place, type Axis, type Slot, type View } from "./gpuView.js";
+import { addend, operandOf, storeRow, storeVector, type Operand } from "./gpuOperand.js";
+import { place, type Slot } from "./gpuView.js";
 
 /** Rows and columns of a tile, and how far a slice goes along the sum. */
 export interface Tile {
@@ -39,36 +40,6 @@ export function partsFor(step: Product, tile: Tile): number {
   const tiles = Math.ceil(step.m / tile.m) * Math.ceil(step.n / tile.n) * step.batch;
   if (tiles >= ENOUGH / 2) return 1;
   return Math.max(1, Math.min(Math.floor(ENOUGH / tiles), Math.floor(step.k / SHORTEST)));
-}
-
-/** One of the two operands as the kernel sees it: `[batch, along its own side, along the sum]`. */
-export interface Operand {
-  readonly batch: readonly Axis[];
-  readonly side: readonly Axis[];
-  readonly sum: readonly Axis[];
-  readonly offset: number;
-  readonly slot: Slot;
-  /** Where the shader begins to see the slot. */
-  readonly base: number;
-  /** Along which of its dimensions vectors of four can be read, if any. */
-  readonly vector: "side" | "sum" | null;
-  /** Along which neighbours lie in memory, or should be read together. */
-  readonly along: "side" | "sum";
-}
-
-const reaches = (part: readonly Axis[]): boolean => part.length === 0 || part[part.length - 1].stride === 1;
-
-export function operandOf(view: View, shape: readonly [number, number, number], sumFirst: boolean): Operand {
-  const [batch, first, second] = axesOf(view.axes, shape)!;
-  const [sum, side] = sumFirst ? [first, second] : [second, first];
-  const others = (part: readonly Axis[]) => [...batch, ...(part === side ? sum : side)];
-  const vectorAlong = (part: readonly Axis[]): boolean => {
-    if (part.length === 0 || !isVector({ ...view, axes: part })) return false;
-    return others(part).every(({ stride }) => stride % 4 === 0);
-  };
-  const along = reaches(sum) && sum.length > 0 ? "sum" : "side";
-  const vector = vectorAlong(sum) ? "sum" : vectorAlong(side) ? "side" : null;
-  return { batch, side, sum, ...based(view), slot: view.slot, vector, along: vector ?? along };
 }
 
 /** Statements that load a block of 4 × 4 into `to0` … `to3`: vectors along the side, one for each place of the sum. */
@@ -112,70 +83,20 @@ function blockAt(of: Operand, sides: number, sums: number, index: string): { sid
   return { side: `(${index} % ${sides}u)`, sum: `(${index} / ${sides}u)` };
 }
 
-export interface Epilogue {
-  readonly alpha: number;
-  readonly beta: number;
-  readonly c: View | null;
-}
-
-/** Statements that store a vector of a row of the result: `vec4f value` at `row`, `column` of matrix `z`. */
-export function storeRow(
-  buffers: Buffers,
-  { m, n, batch }: Pick<Product, "m" | "n" | "batch">,
-  out: Slot,
-  { alpha, beta, c }: Epilogue,
-  parts: number,
-): (value: string) => string {
-  const vector = n % 4 === 0;
-  const target = buffers.bind(out, `array<${typeOfWidth(vector ? 4 : 1)}>`, "read_write");
-  const matrix = parts > 1 ? `(part * ${batch}u + z)` : "z";
-  const where = `${matrix} * ${m * n}u + row * ${n}u + column`;
-  const added = c && addend(buffers, c, [batch, m, n], vector);
-  return (value) => {
-    const scaled = alpha === 1 ? value : `${literal(alpha)} * ${value}`;
-    const sum = (plus: string) => (beta === 1 ? `${scaled} + ${plus}` : `${scaled} + ${literal(beta)} * ${plus}`);
-    if (vector) return `if (column < ${n}u) { ${target}[(${where}) / 4u] = ${added ? sum(added("column")) : scaled}; }`;
-    const each = [0, 1, 2, 3].map(
-      (i) =>
-        `if (column + ${i}u < ${n}u) { ${target}[${where} + ${i}u] = all.${"xyzw"[i]}${added ? ` + ${beta === 1 ? "" : `${literal(beta)} * `}${added(`(column + ${i}u)`)}` : ""}; }`,
-    );
-    return `{ let all = ${scaled}; ${each.join(" ")} }`;
-  };
-}
-
-function addend(buffers: Buffers, c: View, shape: readonly number[], vector: boolean): (column: string) => string {
-  const [z, row, column] = axesOf(c.axes, shape)!;
-  const { base, offset } = based(c);
-  const at = (from: string) =>
-    [place(z, offset, "z"), place(row, 0, "row"), place(column, 0, from)].filter((t) => t !== "0u").join(" + ") || "0u";
-  const repeats = column.every(({ stride }) => stride === 0);
-  const isVec =
-    vector &&
-    column.length > 0 &&
-    isVector({ ...c, axes: column }) &&
-    [...z, ...row].every(({ stride }) => stride % 4 === 0);
-  const buffer = buffers.bind(c.slot, isVec ? "array<vec4f>" : "array<f32>", "read", base);
-  if (!vector) return (from) => `${buffer}[${at(from)}]`;
-  if (isVec) return (from) => `${buffer}[(${at(from)}) / 4u]`;
-  if (repeats) return (from) => `vec4f(${buffer}[${at(from)}])`;
-  return (from) => `vec4f(${[0, 1, 2, 3].map((i) => `${buffer}[${at(`(${from} + ${i}u)`)}]`).join(", ")})`;
-}
-
 /** The kernel, and where the sum is split, the one that adds the parts. */
 export function emitProduct(step: Product, tile: Tile = tileFor(step), parts = partsFor(step, tile)): Kernel[] {
-  const { m, n, k, batch, out } = step;
-  if (parts === 1) return [emitTiles(step, tile, out, 1)];
-  const partial: Slot = {
-    name: `${out.name} in parts`,
-    size: parts * batch * m * n,
-    dtype: "float32",
-    kind: "temporary",
+  const { k, out, sums } = step;
+  if (parts === 1) return [emitTiles(step, tile, out, sums && sums.out, 1)];
+  const inParts = (of: Slot): Slot => {
+    return { name: `${of.name} in parts`, size: parts * of.size, dtype: "float32", kind: "temporary" };
   };
   if (k < parts) throw new Error(`a sum of ${k} in ${parts} parts`);
-  return [emitTiles({ ...step, c: null, alpha: 1 }, tile, partial, parts), emitSum(step, partial, parts)];
+  const [partial, partialSums] = [inParts(out), sums && inParts(sums.out)];
+  const tiles = emitTiles({ ...step, c: null, alpha: 1 }, tile, partial, partialSums, parts);
+  return [tiles, emitSum(step, partial, partialSums, parts)];
 }
 
-function emitTiles(step: Product, tile: Tile, out: Slot, parts: number): Kernel {
+function emitTiles(step: Product, tile: Tile, out: Slot, sumsOut: Slot | null, parts: number): Kernel {
   const { m, n, k, batch } = step;
   const buffers = new Buffers();
   const a = operandOf(step.a, [batch, m, k], false);
@@ -183,8 +104,8 @@ function emitTiles(step: Product, tile: Tile, out: Slot, parts: number): Kernel 
   const { quads } = tile;
   const [across, down] = [tile.n / 4 / quads, tile.m / 4 / quads];
   const threads = across * down;
-  const sums = tile.k / 4;
-  const [aBlocks, bBlocks] = [(tile.m / 4) * sums, (tile.n / 4) * sums];
+  const blocks = tile.k / 4;
+  const [aBlocks, bBlocks] = [(tile.m / 4) * blocks, (tile.n / 4) * blocks];
   const [aStride, bStride] = [tile.m / 4 + 1, tile.n / 4 + 1];
   const length = Math.ceil(k / parts / tile.k) * tile.k;
   const end = parts === 1 ? `${k}u` : "end";
@@ -196,7 +117,7 @@ function emitTiles(step: Product, tile: Tile, out: Slot, parts: number): Kernel 
     const [from, to] = [round * threads, (round + 1) * threads];
     const part = (of: Operand, which: "a" | "b", index: string): void => {
       const sides = (which === "a" ? tile.m : tile.n) / 4;
-      const at = blockAt(of, sides, sums, index);
+      const at = blockAt(of, sides, blocks, index);
       const origin = which === "a" ? `wg.y * ${tile.m}u` : `wg.x * ${tile.n}u`;
       const limit = which === "a" ? m : n;
       const guard = (lines: string[]): string => {
@@ -215,13 +136,11 @@ function emitTiles(step: Product, tile: Tile, out: Slot, parts: number): Kernel 
         ]),
       );
       const stride = which === "a" ? aStride : bStride;
-      save.push(
-        guard(
-          [0, 1, 2, 3].map(
-            (j) => `shared_${which}[(${at.sum} * 4u + ${j}u) * ${stride}u + ${at.side}] = l${round}_${j};`,
-          ),
-        ),
-      );
+      const loaded = [0, 1, 2, 3].map((j) => `l${round}_${j}`);
+      const save4 = loaded.map((l, j) => `shared_${which}[(${at.sum} * 4u + ${j}u) * ${stride}u + ${at.side}] = ${l};`);
+      // Every block is always the same thread's. One line of tiles sums for all.
+      const add = `if (wg.y == 0u) { shared_sums[${index}] += ${loaded.join(" + ")}; }`;
+      save.push(guard(sumsOut && which === "b" ? [...save4, add] : save4));
     };
     if (from < aBlocks) part(a, "a", from === 0 ? "li" : `(li + ${from}u)`);
     if (to > aBlocks) part(b, "b", from >= aBlocks ? `(li + ${from - aBlocks}u)` : `(li - ${aBlocks - from}u)`);
@@ -247,11 +166,12 @@ function emitTiles(step: Product, tile: Tile, out: Slot, parts: number): Kernel 
     const row = `wg.y * ${tile.m}u + ${quad * down * 4}u + ty * 4u + ${i % 4}u`;
     return `  { let row = ${row}; if (row < ${m}u) {\n${each.join("\n")}\n  } }`;
   });
+  const sumUp = sumsOut ? storeSums(b, buffers, sumsOut, n, tile) : "";
   // A warp covers 8 × 4 places of the tile, so that its reads of shared memory meet few banks twice.
   const warps = across / 8;
   const code = `${declarations(buffers.bindings)}
 var<workgroup> shared_a: array<vec4f, ${tile.k * aStride}>;
-var<workgroup> shared_b: array<vec4f, ${tile.k * bStride}>;
+var<workgroup> shared_b: array<vec4f, ${tile.k * bStride}>;${sumsOut ? `\nvar<workgroup> shared_sums: array<vec4f, ${bBlocks}>;` : ""}
 @compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_index) li: u32) {
   let z = wg.z % ${batch}u;
   let part = wg.z / ${batch}u;
@@ -276,7 +196,7 @@ var<workgroup> shared_b: array<vec4f, ${tile.k * bStride}>;
       ${multiply.join("\n      ")}
     }
   }
-${stores.join("\n")}
+${stores.join("\n")}${sumUp}
 }`;
   return {
     label: `product ${tile.m}x${tile.n}${parts > 1 ? " split" : ""}`,
@@ -284,6 +204,23 @@ ${stores.join("\n")}
     bindings: buffers.bindings,
     groups: [Math.ceil(n / tile.n), Math.ceil(m / tile.m), batch * parts],
   };
+}
+
+/** Statements that add up the blocks of a slice that stand in the same columns, and store the sums. */
+function storeSums(of: Operand, buffers: Buffers, out: Slot, n: number, tile: Tile): string {
+  const [sides, blocks] = [tile.n / 4, tile.k / 4];
+  const terms = Array.from({ length: blocks }, (_, t) =>
+    of.along === "sum" ? `shared_sums[li * ${blocks}u + ${t}u]` : `shared_sums[li + ${t * sides}u]`,
+  );
+  return `
+  if (wg.y == 0u) {
+    workgroupBarrier();
+    if (li < ${sides}u) {
+      let column = wg.x * ${tile.n}u + li * 4u;
+      let sums = ${terms.join(" + ")};
+      ${storeVector(buffers, out, n, `part * ${n}u`, "sums")}
+    }
+  }`;
 }
 
 /**
@@ -316,28 +253,43 @@ export function emitPlainProduct(step: Product): Kernel[] {
   return [{ label: "product plain", code, bindings: buffers.bindings, groups }];
 }
 
-/** `out = α Σ parts + β c`. */
-export function emitSum(step: Product, partial: Slot, parts: number): Kernel {
-  const { m, n, batch, out } = step;
+/** `out = α Σ parts + β c`, and the sums of columns below its rows. */
+export function emitSum(step: Product, partial: Slot, partialSums: Slot | null, parts: number): Kernel {
+  const { m, n, batch, out, sums } = step;
   const buffers = new Buffers();
   const vector = n % 4 === 0;
-  const from = buffers.bind(partial, `array<${typeOfWidth(vector ? 4 : 1)}>`, "read");
+  const V = typeOfWidth(vector ? 4 : 1);
   const store = storeRow(buffers, step, out, step, 1);
   const quads = Math.ceil(n / 4);
-  const { groups, number } = spread(Math.ceil((batch * m * quads) / 256));
-  const read = vector
-    ? `${from}[(part * ${batch * m * n}u + z * ${m * n}u + row * ${n}u + column) / 4u]`
-    : `vec4f(${[0, 1, 2, 3].map((i) => `${from}[min(part * ${batch * m * n}u + z * ${m * n}u + row * ${n}u + column + ${i}u, ${partial.size - 1}u)]`).join(", ")})`;
+  const rows = partialSums ? m + 1 : m;
+  const { groups, number } = spread(Math.ceil((batch * rows * quads) / 256));
+  const added = (from: Slot, at: string): string => {
+    const buffer = buffers.bind(from, `array<${V}>`, "read");
+    const read = vector
+      ? `${buffer}[(${at}) / 4u]`
+      : `vec4f(${[0, 1, 2, 3].map((i) => `${buffer}[min(${at} + ${i}u, ${from.size - 1}u)]`).join(", ")})`;
+    return `for (var part = 0u; part < ${parts}u; part++) { value += ${read}; }`;
+  };
+  const above = `${added(partial, `part * ${batch * m * n}u + z * ${m * n}u + row * ${n}u + column`)}
+  ${store("value")}`;
+  const below =
+    partialSums && sums
+      ? `
+  if (row == ${m}u) {
+    ${added(partialSums, `part * ${n}u + column`)}
+    ${storeVector(buffers, sums.out, n, "0u", "value")}
+    return;
+  }`
+      : "";
   const code = `${declarations(buffers.bindings)}
 @compute @workgroup_size(256) fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_index) li: u32) {
   let q = ${number} * 256u + li;
-  if (q >= ${batch * m * quads}u) { return; }
-  let z = q / ${m * quads}u;
-  let row = q / ${quads}u % ${m}u;
+  if (q >= ${batch * rows * quads}u) { return; }
+  let z = q / ${rows * quads}u;
+  let row = q / ${quads}u % ${rows}u;
   let column = q % ${quads}u * 4u;
-  var value = vec4f();
-  for (var part = 0u; part < ${parts}u; part++) { value += ${read}; }
-  ${store("value")}
+  var value = vec4f();${below}
+  ${above}
 }`;
   return { label: "product sum", code, bindings: buffers.bindings, groups };
 }

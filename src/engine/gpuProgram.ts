@@ -43,11 +43,12 @@ const WORTH_HALVING = 2 ** 24;
 /** Kernels of a step, in their order. */
 export function kernelsOf(step: Step, plan: Plan, gpu: Gpu, precision: Precision, products: Products): Kernel[] {
   if (step.kind === "group") return [emitGroup(step, plan.values, gpu.traits)];
-  if (step.kind === "product" && products === "plain") return emitPlainProduct(step);
   if (step.kind === "product") {
     // Small ones gain nothing, and some of them ask for all digits, as those of a log-determinant do.
     const halved = precision === "f16" && step.batch * step.m * step.n * step.k >= WORTH_HALVING;
-    return halved ? emitMatrixProduct(step) : emitProduct(step);
+    if (products === "tiled" && !halved) return emitProduct(step);
+    const kernels = products === "plain" ? emitPlainProduct(step) : emitMatrixProduct(step);
+    return step.sums ? [...kernels, ...emitReduction(step.sums, plan.values)] : kernels;
   }
   if (step.kind === "reduction") return emitReduction(step, plan.values);
   return emitJoining(step, plan.values, gpu.mostBuffers);

@@ -1,7 +1,7 @@
 /** What a planned graph consists of: the steps that become kernels, and what each of them reads. */
 import type { Value } from "./gpuEmit.js";
 import type { Group } from "./gpuGroup.js";
-import type { Slot, View } from "./gpuView.js";
+import { sameView, type Slot, type View } from "./gpuView.js";
 import type { OnnxNode } from "./onnx.js";
 
 /** A product of matrices, batched: `out = α a b + β c`. */
@@ -17,6 +17,8 @@ export interface Product {
   readonly n: number;
   readonly k: number;
   readonly out: Slot;
+  /** The sum of every column of b, `[n]`: of what the product reads anyway. Its batch is 1. */
+  readonly sums: Reduction | null;
 }
 
 /** `out[o, i] = Σ_r of[o, r, i]`, or a maximum: reductions that are too long for one group of threads. */
@@ -48,6 +50,17 @@ export interface Plan {
   readonly scalarSlot: Slot | null;
   readonly outputs: ReadonlyMap<string, Slot>;
   readonly constants: ReadonlyMap<Slot, Float32Array | Int32Array>;
+}
+
+/** Whether a product reads what is summed, as its right operand: as the gradient of a bias sums what that of a weight reads. */
+export function addsUp(
+  { batch, k, n, b, sums }: Product,
+  { op, of, outer, along, inner }: Reduction,
+  values: ReadonlyMap<string, Value>,
+): boolean {
+  const value = values.get(of)!;
+  if (op !== "ReduceSum" || sums || batch !== 1 || outer !== 1 || along !== k || inner !== n) return false;
+  return "view" in value && sameView(value.view, b);
 }
 
 /** Slots that a step reads, its own included. */

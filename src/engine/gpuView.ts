@@ -118,6 +118,12 @@ export function isWhole({ slot, offset, axes, scale }: View): boolean {
   return axes.length === 1 && axes[0].stride === 1 && axes[0].extent === slot.size;
 }
 
+/** Whether two views show the same numbers in the same order. */
+export function sameView(a: View, b: View): boolean {
+  const spelled = ({ offset, axes, scale }: View): string => JSON.stringify([offset, coalesce(axes), scale]);
+  return a.slot === b.slot && spelled(a) === spelled(b);
+}
+
 /** Whether four elements from a multiple of four on are always one aligned vector of memory. */
 export function isVector({ offset, axes }: View): boolean {
   const last = axes[axes.length - 1];
