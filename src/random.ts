@@ -81,7 +81,8 @@ export class Random {
 
   /** A uniformly random order of 0 … n − 1 (Fisher–Yates). */
   permutation(n: number): Int32Array {
-    const order = Int32Array.from({ length: n }, (_, i) => i);
+    const order = new Int32Array(n);
+    for (let i = 0; i < n; i++) order[i] = i;
     for (let i = n - 1; i > 0; i--) {
       const j = this.int(i + 1);
       const kept = order[i];

@@ -45,47 +45,62 @@ export function writeTokens(
   const slice = ph * pw * channels; // numbers of a patch that are of one slice
   let token = 0;
   for (let gz = 0; gz < gridD; gz++) {
-    const whole = Math.min(pd, depth - gz * pd);
+    const slices = Math.min(pd, depth - gz * pd);
+    const part: Part = { slices, rows: ph, columns: pw, plane, width };
     for (let gy = 0; gy < gridH; gy++) {
       for (let gx = 0; gx < gridW; gx++, token++) {
-        const start = starts[token];
-        let to = start;
-        for (let z = 0; z < whole; z++) {
-          let from = ((gz * pd + z) * height + gy * ph) * width + gx * pw;
-          for (let y = 0; y < ph; y++, from += width, to += pw * channels) {
-            if (grey) writeGrey(view, from, pw, channels, out, to);
-            else writeColour(view, from, pw, channels, depth * plane, out, to);
+        const from = (gz * pd * height + gy * ph) * width + gx * pw;
+        const to = starts[token];
+        if (grey && channels === 3) writeGrey(view, from, part, out, to);
+        else {
+          for (let c = 0; c < channels; c++) {
+            writeChannel(view, from + (grey ? 0 : c * depth * plane), part, out, to + c, channels);
           }
         }
-        for (; to < start + pd * slice; to += slice) out.copyWithin(to, to - slice, to);
+        repeatLast(out, to + (slices - 1) * slice, slice, pd - slices);
       }
     }
   }
 }
 
-function writeGrey(view: Float32Array, from: number, run: number, channels: number, out: Float32Array, to: number) {
-  if (channels === 3) {
-    for (let x = 0; x < run; x++, to += 3) {
-      out[to] = out[to + 1] = out[to + 2] = (view[from + x] - STANDARD.mean) / STANDARD.deviation;
+/** What of a view goes into one patch, and how far its slices and rows are apart in the view. */
+interface Part {
+  readonly slices: number;
+  readonly rows: number;
+  readonly columns: number;
+  readonly plane: number;
+  readonly width: number;
+}
+
+function writeChannel(view: Float32Array, first: number, part: Part, out: Float32Array, to: number, step: number) {
+  const { slices, rows, columns, plane, width } = part;
+  for (let z = 0; z < slices; z++) {
+    for (let y = 0, from = first + z * plane; y < rows; y++, from += width) {
+      for (let x = 0; x < columns; x++, to += step) {
+        out[to] = (view[from + x] - STANDARD.mean) / STANDARD.deviation;
+      }
     }
-    return;
-  }
-  for (let x = 0; x < run; x++) {
-    for (let c = 0; c < channels; c++) out[to++] = (view[from + x] - STANDARD.mean) / STANDARD.deviation;
   }
 }
 
-function writeColour(
-  view: Float32Array,
-  from: number,
-  run: number,
-  channels: number,
-  stride: number,
-  out: Float32Array,
-  to: number,
-) {
-  for (let x = 0; x < run; x++) {
-    for (let c = 0; c < channels; c++) out[to++] = (view[from + x + c * stride] - STANDARD.mean) / STANDARD.deviation;
+/** One channel as three: a third of the reading. */
+function writeGrey(view: Float32Array, first: number, part: Part, out: Float32Array, to: number) {
+  const { slices, rows, columns, plane, width } = part;
+  for (let z = 0; z < slices; z++) {
+    for (let y = 0, from = first + z * plane; y < rows; y++, from += width) {
+      for (let x = 0; x < columns; x++, to += 3) {
+        out[to] = out[to + 1] = out[to + 2] = (view[from + x] - STANDARD.mean) / STANDARD.deviation;
+      }
+    }
+  }
+}
+
+/** `times` more of the `length` numbers from `start` on, after them. */
+function repeatLast(out: Float32Array, start: number, length: number, times: number): void {
+  const end = start + (times + 1) * length;
+  // What is copied doubles every time.
+  for (let at = start + length; at < end; at += at - start) {
+    out.copyWithin(at, start, Math.min(at, start + end - at));
   }
 }
 
