@@ -44,6 +44,28 @@ test("at 0 degrees it is resample, and mirrored it is the same rows from right t
   for (let i = 0; i < there.length; i++) expect(mirrored[i - (i % w) + w - 1 - (i % w)]).toBeCloseTo(there[i], 5);
 });
 
+test("a frame that is picked more than once looks like itself alone, turned, wherever it is shown", () => {
+  const pixels = ramp(1, 3).map((x, i) => Math.sin(x + Math.floor(i / 2000)));
+  const shown = [0, 0, 0, 1, 1, 2, 2, 2]; // of 3 frames
+  const out = resampleTurned(
+    pixels,
+    shape,
+    box,
+    [8, 8, 10],
+    0.2,
+    { alongDepth: "pick" },
+    new Float32Array(1280).fill(7),
+  );
+  const alone = resampleTurned(pixels, shape, box, [3, 8, 10], 0.2, { alongDepth: "pick" });
+  for (const channel of [0, 1]) {
+    shown.forEach((frame, z) => {
+      const [a, b] = [80 * (8 * channel + z), 80 * (3 * channel + frame)];
+      expect(out.subarray(a, a + 80)).toEqual(alone.subarray(b, b + 80));
+    });
+  }
+  expect(new Set(alone).size).toBeGreaterThan(400);
+});
+
 test("a box that reaches beyond the picture repeats its edge, and a constant picture stays constant", () => {
   const flat = new Float32Array(2 * 3 * 40 * 50).fill(0.25);
   const wide = { start: [0, -5, -5], extent: [3, 50, 60] } as const;

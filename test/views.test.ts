@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { Random } from "../src/random.js";
-import { multiCrop, singleCrop, standardise, viewShapes } from "../src/transforms/views.js";
+import { Scratch } from "../src/transforms/scratch.js";
+import { multiCrop, multiCropChannels, singleCrop, standardise, viewShapes } from "../src/transforms/views.js";
 import type { MultiCropSpec } from "../src/transforms/views.js";
 import type { Kind, Sample, Shape4 } from "../src/types.js";
 import { sizeOf } from "../src/types.js";
@@ -71,6 +72,19 @@ test("the same state of the generator gives the same views, and no two views are
   expect(multiCrop(volume, spec, new Random(4))).toEqual(first);
   expect(first[0]).not.toEqual(first[1]);
   expect(first[2]).not.toEqual(first[3]);
+});
+
+test("views that are made in one memory, one after the other, are those that have memory of their own", () => {
+  const memory = new Scratch(Float32Array);
+  for (const one of [volume, video, image]) {
+    const own = [...multiCropChannels(one, { ...spec, rotate: 20 }, new Random(8))];
+    let i = 0;
+    for (const view of multiCropChannels(one, { ...spec, rotate: 20 }, new Random(8), memory)) {
+      expect(same(view, own[i++])).toBe(true);
+      expect(view.buffer).toBe(memory.atLeast(1).buffer);
+    }
+    expect(i).toBe(5);
+  }
 });
 
 test("making views leaves the sample alone", () => {

@@ -4,6 +4,7 @@
  */
 import { tokenGrid, tokenSize, tokenStarts, writeTokens, type Patching } from "../encoder/tokens.js";
 import type { Random } from "../random.js";
+import { Scratch } from "../transforms/scratch.js";
 import { multiCropChannels, singleCropChannels } from "../transforms/views.js";
 import type { MultiCropSpec, SingleCropSpec, ViewSource, ViewSpec } from "../transforms/views.js";
 import { InputError, sizeOf, type Shape3 } from "../types.js";
@@ -68,6 +69,9 @@ function assertOneSize(spec: Collation, samples: readonly ViewSource[]): void {
   }
 }
 
+/** The view that becomes tokens next. */
+const drawn = new Scratch(Float32Array);
+
 /** One crop of each sample, and a random order of its patches: the first quarter is visible (at a ratio of 0.75). */
 function collateMae(
   { encoder, view, maskRatio }: MaeCollation,
@@ -84,7 +88,7 @@ function collateMae(
   const order = new Int32Array(buffer, 4 * b * n * p, b * n);
   const starts = new Int32Array(n);
   samples.forEach((sample, i) => {
-    const pixels = singleCropChannels(sample, view, random);
+    const pixels = singleCropChannels(sample, view, random, drawn);
     const shuffled = random.permutation(n);
     order.set(shuffled, i * n);
     for (let to = 0; to < n; to++) {
@@ -136,22 +140,22 @@ function collateSimdino(
   const student = new Float32Array(buffer, 4 * at, seen * p);
   const chosen = new Int32Array(buffer, 4 * (at + seen * p), seen);
   samples.forEach((sample, i) => {
-    const drawn = multiCropChannels(sample, views, random);
-    let view = 0;
+    const crops = multiCropChannels(sample, views, random, drawn);
     for (const { count, size, n, data } of places) {
       for (let v = 0; v < count; v++) {
-        writeTokens(drawn[view++], size, encoder, data, tokenStarts((v * b + i) * n, n, p));
+        writeTokens(crops.next().value!, size, encoder, data, tokenStarts((v * b + i) * n, n, p));
       }
     }
   });
-  const globals = places[0].data;
+  // Both ends of a copy, without a view of each: globals are the first in the buffer, the student is after the last view.
+  const numbers = new Float32Array(buffer, 0, at + student.length);
   for (let row = 0; seen > 0 && row < 2 * b; row++) {
     const order = random.permutation(whole).subarray(0, k);
     chosen.set(order, row * k);
-    order.forEach((token, i) => {
-      const from = (row * whole + token) * p;
-      student.set(globals.subarray(from, from + p), (row * k + i) * p);
-    });
+    for (let i = 0; i < k; i++) {
+      const from = (row * whole + order[i]) * p;
+      numbers.copyWithin(at + (row * k + i) * p, from, from + p);
+    }
   }
   const masked = { student: { shape: [2 * b, k, p], data: student }, places: { shape: [2 * b, k], data: chosen } };
   return {

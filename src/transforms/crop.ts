@@ -161,10 +161,11 @@ function bend(pixels: Float32Array, exponent: number, out: Float32Array): number
  * stays constant. For σ = 0.5 a lone 1 keeps 0.619 = 0.787² of itself, where 0.787 = 1 / (1 + 2e⁻² ).
  *
  * @param sigma in pixels; must be positive
+ * @param out   as for `applyWeights`
  */
-export function blur(pixels: Float32Array, shape: Shape4, sigma: number): Float32Array {
+export function blur(pixels: Float32Array, shape: Shape4, sigma: number, out?: Float32Array): Float32Array {
   const [, depth, height, width] = shape;
-  return applyWeights(pixels, shape, [asItIs(depth), gaussian(height, sigma), gaussian(width, sigma)]);
+  return applyWeights(pixels, shape, [asItIs(depth), gaussian(height, sigma), gaussian(width, sigma)], out);
 }
 
 function asItIs(length: number): AxisWeights {
@@ -177,12 +178,15 @@ function gaussian(length: number, sigma: number): AxisWeights {
   const taps = Math.min(length, 2 * radius + 1);
   const first = new Int32Array(length);
   const weights = new Float64Array(length * taps);
+  const bell = Array.from({ length: radius + 1 }, (_, distance) =>
+    Math.exp((-0.5 * distance * distance) / (sigma * sigma)),
+  );
   for (let i = 0; i < length; i++) {
     first[i] = Math.min(Math.max(0, i - radius), length - taps);
     let total = 0;
     for (let k = 0; k < taps; k++) {
-      const distance = first[i] + k - i;
-      const weight = Math.abs(distance) > radius ? 0 : Math.exp((-0.5 * distance * distance) / (sigma * sigma));
+      const distance = Math.abs(first[i] + k - i);
+      const weight = distance > radius ? 0 : bell[distance];
       weights[i * taps + k] = weight;
       total += weight;
     }

@@ -3,6 +3,7 @@
  * every random crop of the project is `resample`.
  */
 import type { Shape3, Shape4 } from "../types.js";
+import { Scratch } from "./scratch.js";
 
 /** A part of the picture in voxel units, edges at whole numbers: the whole axis of length n is start 0, extent n. */
 export interface Box {
@@ -19,6 +20,10 @@ export interface AxisWeights {
   readonly weights: Float64Array;
   readonly taps: number;
 }
+
+/** Weights and their first positions before the taps that no output uses are dropped. */
+const triangles = new Scratch(Float64Array);
+const lowest = new Scratch(Int32Array);
 
 /**
  * Weights of linear interpolation with half-pixel centres: output i samples the input at
@@ -38,25 +43,42 @@ export function linearWeights(
 ): AxisWeights {
   const factor = extent / size;
   const radius = antialias ? Math.max(1, factor) : 1;
-  const taps = Math.min(length, Math.ceil(2 * radius) + 1);
+  const most = Math.min(length, Math.ceil(2 * radius) + 1);
+  const lows = lowest.atLeast(size);
+  const weights = triangles.atLeast(size * most);
   const first = new Int32Array(size);
-  const weights = new Float64Array(size * taps);
-  for (let i = 0; i < size; i++) {
+  let taps = 1; // that some output uses: plain interpolation needs two, an axis that stays as it is needs one
+  for (let i = 0, row = 0; i < size; i++, row += most) {
     const x = start + (i + 0.5) * factor - 0.5;
-    first[i] = Math.min(Math.max(0, Math.ceil(x - radius)), length - taps);
+    const low = Math.min(Math.max(0, Math.ceil(x - radius)), length - most);
     let total = 0;
-    for (let k = 0; k < taps; k++) {
-      const weight = Math.max(0, 1 - Math.abs(first[i] + k - x) / radius);
-      weights[i * taps + k] = weight;
+    for (let k = 0; k < most; k++) {
+      const weight = Math.max(0, 1 - Math.abs(low + k - x) / radius);
+      weights[row + k] = weight;
       total += weight;
     }
     if (total > 0) {
-      for (let k = 0; k < taps; k++) weights[i * taps + k] /= total;
+      for (let k = 0; k < most; k++) weights[row + k] /= total;
     } else {
-      weights[i * taps + (x < 0 ? 0 : taps - 1)] = 1; // the whole triangle lies beyond the edge
+      weights[row + (x < 0 ? 0 : most - 1)] = 1; // the whole triangle lies beyond the edge
+    }
+    let from = 0;
+    while (weights[row + from] === 0) from++;
+    let to = most - 1;
+    while (weights[row + to] === 0) to--;
+    lows[i] = low;
+    first[i] = low + from;
+    taps = Math.max(taps, to - from + 1);
+  }
+  const kept = new Float64Array(size * taps);
+  for (let i = 0; i < size; i++) {
+    first[i] = Math.min(first[i], length - taps);
+    for (let k = 0; k < taps; k++) {
+      const tap = first[i] + k - lows[i];
+      if (tap >= 0 && tap < most) kept[i * taps + k] = weights[i * most + tap];
     }
   }
-  return trimmed({ first, weights, taps }, length);
+  return { first, weights: kept, taps };
 }
 
 /**
@@ -69,30 +91,6 @@ export function pickWeights(length: number, start: number, extent: number, size:
     return Math.min(Math.max(0, at), length - 1);
   });
   return { first, weights: new Float64Array(size).fill(1), taps: 1 };
-}
-
-/** Drops the taps that no output uses: plain interpolation needs two, an axis that stays as it is needs one. */
-function trimmed({ first, weights, taps }: AxisWeights, length: number): AxisWeights {
-  const size = first.length;
-  const low = new Int32Array(size);
-  let needed = 1;
-  for (let i = 0; i < size; i++) {
-    let from = 0;
-    while (weights[i * taps + from] === 0) from++;
-    let to = taps - 1;
-    while (weights[i * taps + to] === 0) to--;
-    low[i] = first[i] + from;
-    needed = Math.max(needed, to - from + 1);
-  }
-  const kept = new Float64Array(size * needed);
-  for (let i = 0; i < size; i++) {
-    low[i] = Math.min(low[i], length - needed);
-    for (let k = 0; k < needed; k++) {
-      const tap = low[i] + k - first[i];
-      if (tap >= 0 && tap < taps) kept[i * needed + k] = weights[i * taps + tap];
-    }
-  }
-  return { first: low, weights: kept, taps: needed };
 }
 
 export interface ResampleOptions {
@@ -110,6 +108,7 @@ export interface ResampleOptions {
  *
  * @param pixels [C, D, H, W] of `shape`
  * @param size   [D′, H′, W′]
+ * @param out    as for `applyWeights`
  * @returns      [C, D′, H′, W′]
  */
 export function resample(
@@ -117,13 +116,23 @@ export function resample(
   shape: Shape4,
   box: Box,
   size: Shape3,
-  { antialias = true, alongDepth = "blend", mirror = false }: ResampleOptions = {},
+  options: ResampleOptions = {},
+  out?: Float32Array,
 ): Float32Array {
-  const [, depth, height, width] = shape;
+  return applyWeights(pixels, shape, boxWeights(shape, box, size, options), out);
+}
+
+/** What `resample` applies to each axis. */
+export function boxWeights(
+  [, depth, height, width]: Shape4,
+  box: Box,
+  size: Shape3,
+  { antialias = true, alongDepth = "blend", mirror = false }: ResampleOptions,
+): [AxisWeights, AxisWeights, AxisWeights] {
   const axis = (length: number, a: 0 | 1 | 2) => linearWeights(length, box.start[a], box.extent[a], size[a], antialias);
   const frames = alongDepth === "pick" ? pickWeights(depth, box.start[0], box.extent[0], size[0]) : axis(depth, 0);
   const columns = axis(width, 2);
-  return applyWeights(pixels, shape, [frames, axis(height, 1), mirror ? mirrored(columns) : columns]);
+  return [frames, axis(height, 1), mirror ? mirrored(columns) : columns];
 }
 
 /** The same outputs in reverse order. */
@@ -136,17 +145,23 @@ function mirrored({ first, weights, taps }: AxisWeights): AxisWeights {
   return { first: first.slice().reverse(), weights: reversed, taps };
 }
 
+/** What lies between two axes. */
+const slices = new Scratch(Float32Array);
+const rows = new Scratch(Float32Array);
+
 /**
  * Applies one set of weights to each axis, D then H then W, reading no voxel that no output needs. It goes slice by
- * slice, so that what lies between two axes is small and stays in the cache. An axis of one tap copies: its weights are 1.
+ * slice, so that what lies between two axes is small and stays in the cache. An axis of one tap has weights of 1: along D it copies.
  *
  * @param pixels [C, D, H, W] of `shape`
- * @returns      [C, D′, H′, W′], a new array, where D′, H′ and W′ are the sizes that the weights were made for
+ * @param out    where the result goes, as long or longer: a new array, unless another is named; not `pixels`
+ * @returns      [C, D′, H′, W′], where D′, H′ and W′ are the sizes that the weights were made for
  */
 export function applyWeights(
   pixels: Float32Array,
   shape: Shape4,
   [alongD, alongH, alongW]: readonly [AxisWeights, AxisWeights, AxisWeights],
+  out: Float32Array = new Float32Array(shape[0] * alongD.first.length * alongH.first.length * alongW.first.length),
 ): Float32Array {
   const [channels, depth, height, width] = shape;
   const [d, h, w] = [alongD.first.length, alongH.first.length, alongW.first.length];
@@ -155,9 +170,8 @@ export function applyWeights(
   const columns = x1 - x0;
   const plane = height * width;
   const blends = alongD.taps > 1;
-  const slice = new Float32Array(blends ? (y1 - y0) * columns : 0); // a blend of slices, where H and W will read it
-  const row = new Float32Array(columns); // one row of the result, before W
-  const out = new Float32Array(channels * d * h * w);
+  const slice = slices.atLeast(blends ? (y1 - y0) * columns : 0); // a blend of slices, where H and W will read it
+  const four = rows.atLeast(4 * columns); // rows of the result, before W
 
   for (let c = 0; c < channels; c++) {
     for (let z = 0; z < d; z++) {
@@ -174,9 +188,13 @@ export function applyWeights(
         }
         [input, from, stride] = [slice, 0, columns];
       }
-      for (let y = 0; y < h; y++) {
-        mixRows(input, from + (alongH.first[y] - y0) * stride, stride, alongH, y, row, 0, columns);
-        mixColumns(row, x0, alongW, out, to + y * w);
+      for (let y = 0; y < h; y += 4) {
+        const count = Math.min(4, h - y);
+        for (let i = 0; i < count; i++) {
+          const at = from + (alongH.first[y + i] - y0) * stride;
+          mixRows(input, at, stride, alongH, y + i, four, i * columns, columns);
+        }
+        mixColumns(four, columns, count, x0, alongW, out, to + y * w);
       }
     }
   }
@@ -229,31 +247,37 @@ function mixRows(
   }
 }
 
-/** The whole axis that runs along a row; `row` starts at position `x0` of the axis. */
+/**
+ * The whole axis that runs along a row, of `count` rows, 4 at most: a weight that is read once serves them all. The rows are `run`
+ * long, one after the other, and start at position `x0` of the axis.
+ */
 function mixColumns(
-  row: Float32Array,
+  rows: Float32Array,
+  run: number,
+  count: number,
   x0: number,
   { first, weights, taps }: AxisWeights,
   out: Float32Array,
   to: number,
 ): void {
   const w = first.length;
-  if (taps === 1) {
-    for (let x = 0; x < w; x++) out[to + x] = row[first[x] - x0];
-    return;
-  }
-  if (taps === 2) {
-    for (let x = 0; x < w; x++) {
-      const at = first[x] - x0;
-      out[to + x] = weights[2 * x] * row[at] + weights[2 * x + 1] * row[at + 1];
+  for (let x = 0, k = 0; x < w; x++, to++) {
+    let at = first[x] - x0;
+    let a = 0;
+    let b = 0;
+    let c = 0;
+    let d = 0;
+    for (const end = k + taps; k < end; k++, at++) {
+      const weight = weights[k];
+      a += weight * rows[at];
+      b += weight * rows[at + run];
+      c += weight * rows[at + 2 * run];
+      d += weight * rows[at + 3 * run];
     }
-    return;
-  }
-  for (let x = 0; x < w; x++) {
-    const at = first[x] - x0;
-    let sum = 0;
-    for (let k = 0, weight = x * taps; k < taps; k++, weight++) sum += weights[weight] * row[at + k];
-    out[to + x] = sum;
+    out[to] = a;
+    if (count > 1) out[to + w] = b;
+    if (count > 2) out[to + 2 * w] = c;
+    if (count > 3) out[to + 3 * w] = d;
   }
 }
 

@@ -3,11 +3,12 @@
  * kind of sample alone, so that everything in one bucket of a batch has the same shape.
  */
 import type { Random } from "../random.js";
-import type { Kind, Sample, Shape3, Shape4 } from "../types.js";
+import { sizeOf, type Kind, type Sample, type Shape3, type Shape4 } from "../types.js";
 import { blur, drawBox, intensityJitter, repeatChannel, withoutRepeats } from "./crop.js";
 import type { CropRange, Jitter, Picture, Range } from "./crop.js";
 import { degrade, type Degradation } from "./degrade.js";
 import { resampleTurned } from "./rotate.js";
+import { Scratch } from "./scratch.js";
 
 /** What a view is drawn from. Of a grey sample only the first channel is read. */
 export type ViewSource = Picture & Pick<Sample, "kind">;
@@ -46,16 +47,23 @@ export interface SingleCropSpec extends Augmentation, ViewSpec {}
  * @returns      one array per shape of `viewShapes(spec, sample.kind)`, in [0, 1]: not yet standardised
  */
 export function multiCrop(sample: ViewSource, spec: MultiCropSpec, random: Random): Float32Array[] {
-  return multiCropChannels(sample, spec, random).map((view) => repeatChannel(view, repeats(sample)));
+  return [...multiCropChannels(sample, spec, random)].map((view) => repeatChannel(view, repeats(sample)));
 }
 
-/** `multiCrop` before the channel of a grey sample is repeated: [1, D′, H′, W′] each, or [C, D′, H′, W′] of colour. */
-export function multiCropChannels(sample: ViewSource, spec: MultiCropSpec, random: Random): Float32Array[] {
-  const views: Float32Array[] = [];
+/**
+ * `multiCrop` before the channel of a grey sample is repeated: [1, D′, H′, W′] each, or [C, D′, H′, W′] of colour.
+ *
+ * @param memory where each view is made; it is there until the next one is asked for. New arrays where it is left out
+ */
+export function* multiCropChannels(
+  sample: ViewSource,
+  spec: MultiCropSpec,
+  random: Random,
+  memory?: Scratch,
+): Generator<Float32Array, void> {
   for (const part of [spec.globals, spec.locals]) {
-    for (let i = 0; i < part.count; i++) views.push(drawView(sample, part, spec, random));
+    for (let i = 0; i < part.count; i++) yield drawView(sample, part, spec, random, memory);
   }
-  return views;
 }
 
 const repeats = ({ grey, shape }: ViewSource) => (grey ? shape[0] : 1);
@@ -71,12 +79,26 @@ export function singleCrop(sample: ViewSource, spec: SingleCropSpec, random: Ran
   return repeatChannel(singleCropChannels(sample, spec, random), repeats(sample));
 }
 
-/** `singleCrop` before the channel of a grey sample is repeated. */
-export function singleCropChannels(sample: ViewSource, spec: SingleCropSpec, random: Random): Float32Array {
-  return drawView(sample, spec, spec, random);
+/** `singleCrop` before the channel of a grey sample is repeated; `memory` is as for `multiCropChannels`. */
+export function singleCropChannels(
+  sample: ViewSource,
+  spec: SingleCropSpec,
+  random: Random,
+  memory?: Scratch,
+): Float32Array {
+  return drawView(sample, spec, spec, random, memory);
 }
 
-function drawView(sample: ViewSource, part: ViewSpec, how: Augmentation, random: Random): Float32Array {
+/** Views before they are blurred. */
+const sharp = new Scratch(Float32Array);
+
+function drawView(
+  sample: ViewSource,
+  part: ViewSpec,
+  how: Augmentation,
+  random: Random,
+  memory: Scratch = new Scratch(Float32Array),
+): Float32Array {
   const size = part.size[sample.kind];
   const box = drawBox(sample.shape, part, random);
   const mirror = random.chance(how.flip ?? 0);
@@ -85,12 +107,15 @@ function drawView(sample: ViewSource, part: ViewSpec, how: Augmentation, random:
   const blurred = how.blur !== undefined && random.chance(how.blur.chance);
   const { pixels, shape } = withoutRepeats(sample);
   const alongDepth = sample.kind === "video" ? "pick" : "blend";
-  let view = resampleTurned(pixels, shape, box, size, turn, { antialias: how.antialias, alongDepth, mirror });
+  const cut = { antialias: how.antialias, alongDepth, mirror } as const;
+  const out = memory.exactly(shape[0] * sizeOf(size));
+  const view = blurred ? sharp.exactly(out.length) : out;
+  resampleTurned(pixels, shape, box, size, turn, cut, view);
   if (exposed) intensityJitter(view, how.jitter, random, view);
-  if (blurred) view = blur(view, [shape[0], ...size], random.uniform(how.blur.sigma[0], how.blur.sigma[1]));
-  if (blurred || !exposed) clipInPlace(view); // jitter has clipped already
-  const degraded = degrade(view, [shape[0], ...size], sample.kind, how, random);
-  if (how.noise !== undefined || degraded !== view) clipInPlace(degraded);
+  if (blurred) blur(view, [shape[0], ...size], random.uniform(how.blur.sigma[0], how.blur.sigma[1]), out);
+  if (blurred || !exposed) clipInPlace(out); // jitter has clipped already
+  const degraded = degrade(out, [shape[0], ...size], sample.kind, how, random);
+  if (how.noise !== undefined || degraded !== out) clipInPlace(degraded);
   return degraded;
 }
 
@@ -98,7 +123,7 @@ function drawView(sample: ViewSource, part: ViewSpec, how: Augmentation, random:
 function clipInPlace(view: Float32Array): void {
   for (let i = 0; i < view.length; i++) {
     const x = view[i];
-    view[i] = x > 0 ? (x < 1 ? x : 1) : 0;
+    if (!(x >= 0 && x <= 1)) view[i] = x > 1 ? 1 : 0;
   }
 }
 
