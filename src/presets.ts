@@ -80,8 +80,8 @@ export const EXPERIMENTS = {
     // Small patches matter most at 32 pixels: 8 × 8 leaves 16 tokens a picture, 4 × 4 leaves 64. All 8 slices in one
     // patch keep a volume at 64 as well.
     patch: [8, 4, 4],
-    // Of MAE's steps the late ones align: X-ray → CT 0.22 after 1800 of 32, 0.42 after 5400, 0.49 with the noise of flat patches
-    // weighing less, 0.51 after 9000 of 16 (untrained 0.22; CT within 0.58, 0.66, 0.70, 0.72; read as `PRIMARY` says; seed 11).
+    // Of MAE's steps the late ones align: X-ray → CT 0.27 after 1800 of 32, 0.53 after 5400 and after 9000 of 16 (untrained 0.28; within
+    // 0.65, 0.70, 0.72; read as `PRIMARY` says; seed 11).
     mae: { steps: 9000, batchSize: 16, learningRate: 7e-4, targetEpsilon: 0.1 },
     // At the same number of pictures shown, smaller batches and a heavier coding rate align the modalities (X-ray → CT 0.30
     // in batches of 64, 0.35 of 32, 0.37 of 16; 0.58 of 16 scaled for 128 instead of 256; patients of another seed).
