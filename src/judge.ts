@@ -10,7 +10,8 @@ import { labelSetsIn, labelsIn } from "./retrieval/labelSets.js";
 import { evaluateQueries, labelColumn, type QueryOutcomes, type RetrievalReport } from "./retrieval/protocol.js";
 import { evaluationOf, protocolId, protocolOf, type Protocol, type ProtocolName } from "./retrieval/protocols.js";
 import { galleryOf, queriesOf, type Direction, type Scope } from "./retrieval/sides.js";
-import { InputError, MODALITIES, PRETRAIN_MODALITIES, UNSEEN_MODALITY, type Modality, type Split } from "./types.js";
+import { InputError, MODALITIES, PRETRAIN_MODALITIES, UNSEEN_MODALITY } from "./types.js";
+import type { Modality, OnProgress, Split } from "./types.js";
 
 export type { Scope };
 
@@ -47,13 +48,18 @@ export interface JudgeOptions {
   readonly rounds: number;
   /** What is known to mislead in this data: printed beside the numbers that it concerns. */
   readonly traps?: readonly Trap[];
-  /** False leaves out the gallery from the training split, which takes half as long again as all the rest. */
-  readonly trainGallery?: boolean;
   /** The splits that hold the test patients (`testSplits`): all of them ask where the gallery is from train. Default: `query`. */
   readonly testSplits?: readonly Split[];
   /** Columns that hold label sets: a hit is then one shared label, and nDCG@K stands beside the rest. Default: as the vectors say. */
   readonly labelSets?: readonly string[];
+  /** Only these questions; the others are left empty. All where absent. */
+  readonly only?: readonly Question[];
+  /** Told after every question. */
+  readonly onProgress?: OnProgress;
 }
+
+/** A part of a judgement. */
+export type Question = "perModality" | "pooled" | "crossModal" | "pairs" | "mri" | "trainGallery";
 
 /** One question of every encoder: the rows, and the same as tables that print. */
 export interface Answer<Row = ResultRow> {
@@ -139,6 +145,11 @@ function obstacle(direction: Direction, protocol: Protocol, set: EmbeddingSet): 
   return shared ? null : `no ${pairs ? "patient" : protocol.label} is shared by ${from} queries and ${to} gallery`;
 }
 
+const NOTHING_ASKED: Answer<never> = { rows: [], tables: [], furtherTables: [], comparisons: [] };
+
+/** Questions of a judgement, those in two parts counted twice. */
+const ASKED = 8;
+
 /** Judges all encoders on all questions with one seed; every encoder meets the same bootstrap resamples. */
 export function judge(all: readonly NamedEmbeddings[], options: JudgeOptions): Judgement {
   const { label, crossModalLabel, ks, rounds } = options;
@@ -150,14 +161,24 @@ export function judge(all: readonly NamedEmbeddings[], options: JudgeOptions): J
   const { testSplits, labelSets = labelSetsIn(all[0].set) } = options;
   const rules = (name: ProtocolName, by: string) => protocolOf(name, { label: by, ks, rounds, testSplits, labelSets });
 
-  const ask = <From extends Scope, To extends Scope>(asked: Asked<From, To>): Answer<ResultRow<From, To>> => {
+  const wanted = (question: Question) => options.only?.includes(question) ?? true;
+  let done = 0;
+  const ask = <From extends Scope, To extends Scope>(
+    question: Question,
+    asked: Asked<From, To>,
+  ): Answer<ResultRow<From, To>> => {
+    const answer = wanted(question) ? answered(asked) : NOTHING_ASKED;
+    options.onProgress?.({ label: "judge", done: ++done, total: ASKED, note: asked.name });
+    return answer;
+  };
+  const answered = <From extends Scope, To extends Scope>(asked: Asked<From, To>): Answer<ResultRow<From, To>> => {
     const { protocol } = asked;
     const possible = asked.directions.filter((direction) => {
       const reason = obstacle(direction, protocol, asked.who[0].set);
       if (reason) unasked.push({ ...direction, label: protocol.label, reason });
       return reason === null;
     });
-    if (possible.length === 0) return { rows: [], tables: [], furtherTables: [], comparisons: [] };
+    if (possible.length === 0) return NOTHING_ASKED;
     protocols[protocolId(protocol)] = protocol;
     return answerOf({ ...asked, directions: possible }, options);
   };
@@ -168,34 +189,34 @@ export function judge(all: readonly NamedEmbeddings[], options: JudgeOptions): J
   const across = seen.flatMap((from) => seen.filter((to) => to !== from).map((to) => ({ from, to })));
   const intoAll = ([...seen, "all"] as const).map((from) => ({ from, to: "all" as const }));
   const unseen = present.includes(UNSEEN_MODALITY) ? [UNSEEN_MODALITY] : [];
-  const withTrain = options.trainGallery === false ? [] : trainToo(all);
+  const withTrain = wanted("trainGallery") ? trainToo(all) : [];
   const pairs: Direction<Modality, Modality>[] = [
     { from: "xray", to: "ct" },
     { from: "ct", to: "xray" },
   ];
   return {
-    perModality: ask({
+    perModality: ask("perModality", {
       name: "within",
       title: "Retrieval within each modality",
       protocol: rules("within-modality", label),
       directions: within,
       who: uncentred,
     }),
-    pooled: ask({
+    pooled: ask("pooled", {
       name: "pooled",
       title: "Retrieval among all pretraining modalities",
       protocol: rules("pooled", crossModalLabel),
       directions: seen.length > 1 ? intoAll : [],
       who: judged,
     }),
-    crossModal: ask({
+    crossModal: ask("crossModal", {
       name: "cross-modal",
       title: "Retrieval across modalities, no pairs in training",
       protocol: rules("cross-modal", crossModalLabel),
       directions: across,
       who: judged,
     }),
-    pairs: ask({
+    pairs: ask("pairs", {
       name: "pairs",
       title: "The same patient in the other modality (exact pairs)",
       protocol: rules("exact-pairs", "group"),
@@ -203,14 +224,14 @@ export function judge(all: readonly NamedEmbeddings[], options: JudgeOptions): J
       who: judged,
     }),
     mri: mergeAnswers(
-      ask({
+      ask("mri", {
         name: "mri",
         title: "Transfer to MRI, never seen in pretraining",
         protocol: rules("within-modality", label),
         directions: unseen.map((m) => ({ from: m, to: m })),
         who: uncentred,
       }),
-      ask({
+      ask("mri", {
         name: "mri-to-seen",
         title: "From MRI to what was seen",
         protocol: rules("cross-modal", crossModalLabel),
@@ -219,14 +240,14 @@ export function judge(all: readonly NamedEmbeddings[], options: JudgeOptions): J
       }),
     ),
     trainGallery: mergeAnswers(
-      ask({
+      ask("trainGallery", {
         name: "train-gallery",
         title: "Gallery from the training split, within each modality",
         protocol: rules("train-gallery", label),
         directions: withTrain.length > 0 ? within : [],
         who: withTrain,
       }),
-      ask({
+      ask("trainGallery", {
         name: "train-gallery-cross-modal",
         title: "Gallery from the training split, across modalities",
         protocol: rules("train-gallery-cross-modal", crossModalLabel),

@@ -9,10 +9,11 @@ import { probeRows, whyNoProbe, type ProbeOptions, type ProbeOutcomes } from "./
 import { probeTable, TESTED_COLUMNS, type ProbeResult } from "./analysis/probeTable.js";
 import type { Role, Table } from "./analysis/tables.js";
 import { PRIMARY } from "./claims.js";
-import type { NamedEmbeddings } from "./experiment.js";
+import type { ExperimentData, NamedEmbeddings } from "./experiment.js";
 import { growthFigure, loadGrowth } from "./growth.js";
 import { assertCeilingSaysSo, twinName } from "./judge.js";
 import { METHOD_NAMES, METHODS } from "./presets.js";
+import { together } from "./progress.js";
 import { Random } from "./random.js";
 import type { ExperimentRun } from "./run.js";
 import { InputError, PRETRAIN_MODALITIES, type Modality, type OnProgress } from "./types.js";
@@ -118,15 +119,25 @@ export interface Measured {
 
 /** Alignment, probes of MRI and growth of a finished run; what its data cannot be asked is left out. */
 export function measureRun(
-  { data, seed, folder, embeddings }: Pick<ExperimentRun, "data" | "seed" | "folder" | "embeddings">,
+  {
+    data,
+    seed,
+    folder,
+    embeddings,
+  }: Pick<ExperimentRun, "seed" | "folder" | "embeddings"> & { readonly data: Pick<ExperimentData, "name"> },
   labels: { readonly label: string; readonly crossModalLabel: string },
   bootstrapRounds: number,
   onProgress?: OnProgress,
 ): Measured {
   const about = { dataSet: data.name, seed };
   const shown = contestants(embeddings);
-  const alignment = alignmentOf(shown, { label: labels.crossModalLabel, seed, bootstrapRounds, onProgress });
-  const probes = probesOf(shown, { label: labels.label, seed, bootstrapRounds, onProgress });
+  // Seconds that each took on one core, preset default.
+  const bars = together("measure", { alignment: 9, probes: 5, growth: 3 }, onProgress);
+  const alignment = alignmentOf(shown, {
+    ...{ label: labels.crossModalLabel, seed, bootstrapRounds },
+    onProgress: bars.alignment,
+  });
+  const probes = probesOf(shown, { label: labels.label, seed, bootstrapRounds, onProgress: bars.probes });
   const tested = compareProbes(probes, { seed, rounds: bootstrapRounds });
   const told = { data: data.name, seed };
   const nulls = { ...told, label: labels.crossModalLabel };
@@ -143,7 +154,8 @@ export function measureRun(
     ],
     figures: [
       ...(paired ? [alignmentFigure(alignment, "debiased CKA", about)] : []),
-      ...grown.map((method) => {
+      ...grown.map((method, i) => {
+        bars.growth({ label: "growth", done: i, total: grown.length });
         const options = { ...about, ...labels, rounds: bootstrapRounds };
         return growthFigure(growth, method, twinOf(embeddings, PRIMARY[METHOD_NAMES[method]]), options);
       }),

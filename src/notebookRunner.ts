@@ -21,6 +21,8 @@ export interface RunNotebookOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Told before every code cell and at the end. */
   readonly onProgress?: OnProgress;
+  /** Ends the kernel where it stands. */
+  readonly signal?: AbortSignal;
 }
 
 export interface NotebookRun {
@@ -63,7 +65,7 @@ interface Notebook extends Json {
  * @throws InputError where the path is not a notebook. A cell that fails is not an exception: see `ok` and `error`.
  */
 export async function runNotebook(path: string, options: RunNotebookOptions): Promise<NotebookRun> {
-  const { outPath = path, timeoutSeconds, env = {}, onProgress } = options;
+  const { outPath = path, timeoutSeconds, env = {}, onProgress, signal } = options;
   const notebook = readNotebook(path);
   const code = notebook.cells.filter((cell) => cell.cell_type === "code");
   for (const cell of code) {
@@ -80,6 +82,7 @@ export async function runNotebook(path: string, options: RunNotebookOptions): Pr
   const timeout = new Promise<never>((_, reject) => {
     const late = () => reject(new Error(`longer than ${timeoutSeconds} s`));
     timer = setTimeout(late, 1000 * timeoutSeconds);
+    signal?.addEventListener("abort", () => reject(new Error("ended from outside")));
   });
 
   const runCells = async () => {
@@ -111,6 +114,11 @@ export async function runNotebook(path: string, options: RunNotebookOptions): Pr
   if (ok || resolve(outPath) !== resolve(path)) writeNotebook(outPath, notebook);
   const seconds = (performance.now() - startedAt) / 1000;
   return ok ? { ok, cells: ran, seconds } : { ok, cells: ran, seconds, error };
+}
+
+/** Code cells of the notebook in a file. */
+export function countCells(path: string): number {
+  return readNotebook(path).cells.filter((cell) => cell.cell_type === "code").length;
 }
 
 /** The notebook in a file, checked for what we rely on. */

@@ -29,13 +29,19 @@ const FEWEST_REPORTS = 8;
  */
 export class Rate {
   readonly #reports: { at: number; done: number }[] = [];
+  readonly #windowMs: number;
+
+  /** @param windowMs Infinity: the average since the first report */
+  constructor(windowMs: number = WINDOW_MS) {
+    this.#windowMs = windowMs;
+  }
 
   /** Notes that `done` items were ready at time `at` (milliseconds). Going backwards starts afresh. */
   note(done: number, at: number): void {
     const last = this.#reports.at(-1);
     if (last && done < last.done) this.#reports.length = 0;
     this.#reports.push({ at, done });
-    while (this.#reports.length > FEWEST_REPORTS && at - this.#reports[1].at >= WINDOW_MS) this.#reports.shift();
+    while (this.#reports.length > FEWEST_REPORTS && at - this.#reports[1].at >= this.#windowMs) this.#reports.shift();
   }
 
   /** Items a second, or null until two reports are some time apart and something was done between them. */
@@ -92,7 +98,7 @@ class Meter {
   read(progress: Progress, at: number): Reading {
     const fresh = progress.label !== this.#label || progress.done < this.#done;
     if (fresh) {
-      this.#rate = new Rate();
+      this.#rate = new Rate(progress.uneven ? Infinity : WINDOW_MS);
       this.#startedAt = at;
     }
     this.#label = progress.label;
@@ -114,6 +120,42 @@ class Meter {
       fresh,
     };
   }
+}
+
+/**
+ * One progress for several pieces of work that go on at the same time, or one after the other: each gets a report of its own, and the
+ * whole is told in hundredths,
+ *
+ *     done = Σ share · (done / total of the piece) / Σ share
+ *
+ * @param shares what each piece costs, in any one unit; with them right, the time left is right
+ */
+export function together<Piece extends string>(
+  label: string,
+  shares: Readonly<Record<Piece, number>>,
+  onProgress: OnProgress = () => {},
+): Readonly<Record<Piece, OnProgress>> {
+  const names = Object.keys(shares) as Piece[];
+  const sum = names.reduce((total, name) => total + shares[name], 0);
+  const fractions = new Map<Piece, number>();
+  let said = -1;
+  const report =
+    (name: Piece): OnProgress =>
+    (piece) => {
+      fractions.set(name, piece.total > 0 ? Math.min(1, piece.done / piece.total) : 1);
+      const done = names.reduce((at, one) => at + (shares[one] / sum) * (fractions.get(one) ?? 0), 0);
+      const hundredths = Math.floor(100 * done + 1e-9);
+      if (hundredths === said) return;
+      said = hundredths;
+      onProgress({
+        label,
+        done: hundredths,
+        total: 100,
+        uneven: true,
+        note: [piece.label, piece.note ?? ""].filter(Boolean).join(", "),
+      });
+    };
+  return Object.fromEntries(names.map((name) => [name, report(name)])) as Record<Piece, OnProgress>;
 }
 
 /** Label, counts, rate, time and note in one line: "embed 30/120 (25 %), 12.5/s, 7 s left, X-ray". */

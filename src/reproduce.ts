@@ -5,6 +5,7 @@ import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { codeVersion, saveFigure } from "./analysis/figures.js";
 import type { Comparison } from "./analysis/comparisons.js";
+import { appraiseAside, labelsOf, type Appraisal } from "./appraise.js";
 import { saveComparisons, saveTables } from "./analysis/tableFiles.js";
 import { saveGallery } from "./analysis/gallery.js";
 import { COLUMN_WIDTHS, savePrint, type Column } from "./analysis/printFigure.js";
@@ -12,16 +13,16 @@ import { claimsOf, type Claim } from "./claims.js";
 import { loadCatalog } from "./datasets/catalog.js";
 import { anywhere } from "./datasets/open.js";
 import { publicRoot } from "./datasets/publicSets.js";
-import { testSplits } from "./datasets/publicSplit.js";
 import { fileStem } from "./experiment.js";
 import { writeAtomic } from "./files.js";
-import { judge, type Answer, type Judgement, type PooledRow, type ResultRow, type Unasked } from "./judge.js";
-import { runNotebook } from "./notebookRunner.js";
+import type { Answer, Judgement, PooledRow, ResultRow, Unasked } from "./judge.js";
+import { countCells, runNotebook } from "./notebookRunner.js";
 import { METHODS, presetOf } from "./presets.js";
+import { together } from "./progress.js";
 import type { Protocol } from "./retrieval/protocols.js";
-import { METHOD_NAMES, runExperiment, type ExperimentRun, type RunOptions } from "./run.js";
-import { measureRun, type Measured } from "./measures.js";
-import { mapPage, pictureReader, storyFigures, storyGalleries, storyMaps } from "./story.js";
+import { METHOD_NAMES, runExperiment, Stopped, type ExperimentRun, type RunOptions } from "./run.js";
+import type { Measured } from "./measures.js";
+import { mapPage, pictureReader, storyFigures, storyGalleries } from "./story.js";
 import { MODALITIES, type Modality, type OnProgress, type Split } from "./types.js";
 
 export interface ReproduceOptions extends RunOptions {
@@ -104,50 +105,62 @@ export function notebookPaths(): string[] {
   return names.sort().map((name) => join(folder, name));
 }
 
-/** Labels that a data set is judged by: its own, and the one that its modalities share. */
-export function labelsOf({ data }: ExperimentRun): { label: string; crossModalLabel: string } {
-  const { retrievalLabel: label, crossModalLabel = label } = data.entry;
-  return { label, crossModalLabel };
-}
-
 /** Runs everything and writes it into `out`; figures and results.json appear whole or not at all. */
 export async function reproduce(given: ReproduceOptions): Promise<Reproduction> {
   const began = performance.now();
   // Notebooks run in a folder of their own, and must find the same data and the same run.
   const options = given.data ? { ...given, data: anywhere(loadCatalog(given.catalogFile), given.data) } : given;
-  const { out, onProgress } = options;
-  const preset = presetOf(options.preset);
+  const { out } = options;
   const run = await runExperiment(options);
-  const labels = labelsOf(run);
-  const judgement = judge(run.embeddings, {
-    ...labels,
-    data: `${run.data.name}, preset ${run.preset}`,
-    seed: run.seed,
-    ks: preset.ks,
-    rounds: preset.bootstrapRounds,
-    traps: run.data.entry.traps,
-    testSplits: testSplits(run.data.entry),
-  });
-  const measured = measureRun(run, labels, preset.bootstrapRounds, onProgress);
-  const tableFiles = [
-    ...writeTables(judgement, join(out, "tables")),
-    ...saveTables(join(out, "tables"), measured.tables),
-    ...writeProbeTests(measured, join(out, "tables")),
-  ];
-  const figures = await drawFigures(run, judgement, { label: labels.crossModalLabel, measured, out, onProgress });
-  const write = (notebooks: string[]): Results => {
-    const results = resultsOf(run, judgement, measured, {
-      figures,
-      tableFiles,
-      notebooks,
-      seconds: (performance.now() - began) / 1000,
-    });
-    writeAtomic(join(out, "results.json"), JSON.stringify(results, null, 1) + "\n");
-    return results;
-  };
-  let results = write([]); // before the notebooks: one that fails must not take the numbers with it
-  if (options.notebooks !== false) results = write(await runNotebooks(options));
-  return { results, judgement };
+  // What follows needs nothing but the run, so it goes on side by side: a thread judges, then this one draws, and notebooks are
+  // executed meanwhile, one at a time until the figures are drawn and two from then on.
+  const end = new AbortController();
+  const watch = setInterval(() => {
+    if (options.stopped?.()) end.abort(new Stopped("stopped after training; --resume goes on"));
+  }, 200);
+  const [drawn, figuresDrawn] = gate();
+  const withNotebooks = options.notebooks !== false;
+  // Seconds that each takes on one core, preset default.
+  const shares = { judging: 33, drawing: 20, notebooks: withNotebooks ? 150 : 0 };
+  const bars = together(`tables, figures${withNotebooks ? ", notebooks" : ""}`, shares, options.onProgress);
+  const running = withNotebooks
+    ? runNotebooks({ ...options, onProgress: bars.notebooks }, { signal: end.signal, second: drawn })
+    : Promise.resolve([]);
+  running.catch(() => {}); // heard of below
+  try {
+    const { judgement, measured, maps } = await appraiseAside(run, { signal: end.signal, onProgress: bars.judging });
+    const tableFiles = [
+      ...writeTables(judgement, join(out, "tables")),
+      ...saveTables(join(out, "tables"), measured.tables),
+      ...writeProbeTests(measured, join(out, "tables")),
+    ];
+    const drawing = { measured, maps, out, signal: end.signal, onProgress: bars.drawing };
+    const figures = await drawFigures(run, judgement, drawing);
+    const write = (notebooks: string[]): Results => {
+      const seconds = (performance.now() - began) / 1000;
+      const results = resultsOf(run, judgement, measured, { figures, tableFiles, notebooks, seconds });
+      writeAtomic(join(out, "results.json"), JSON.stringify(results, null, 1) + "\n");
+      return results;
+    };
+    write([]); // before the notebooks end: one that fails must not take the numbers with it
+    figuresDrawn();
+    return { results: write(await running), judgement };
+  } catch (error) {
+    const reason = options.stopped?.() ? new Stopped("stopped after training; --resume goes on") : error;
+    end.abort(reason);
+    figuresDrawn(); // nobody waits for what will not come
+    await running.catch(() => {});
+    throw reason;
+  } finally {
+    clearInterval(watch);
+  }
+}
+
+/** A promise, and what opens it. */
+function gate(): [Promise<void>, () => void] {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  return [opened, open];
 }
 
 /** Every table of a judgement as LaTeX, CSV and Markdown, and the paired tests behind them. Returns the files' names. */
@@ -175,12 +188,18 @@ function writeProbeTests({ probeComparisons: { table, fewShot } }: Measured, fol
   return [name];
 }
 
+interface Drawing extends Pick<Appraisal, "measured" | "maps"> {
+  readonly out: string;
+  readonly signal: AbortSignal;
+  readonly onProgress: OnProgress;
+}
+
 async function drawFigures(
   run: ExperimentRun,
   judgement: Judgement,
-  { label, measured, out, onProgress }: { label: string; measured: Measured; out: string; onProgress?: OnProgress },
+  { measured, maps, out, signal, onProgress }: Drawing,
 ): Promise<string[]> {
-  const maps = storyMaps(run, label, onProgress);
+  const { crossModalLabel: label } = labelsOf(run);
   const figures = [...storyFigures(run, judgement, maps), ...measured.figures];
   const names: string[] = [];
   for (const [i, figure] of figures.entries()) {
@@ -191,7 +210,9 @@ async function drawFigures(
       await savePrint(figure, join(out, name), column);
       names.push(`${name}.svg`, `${name}.pdf`);
     }
-    onProgress?.({ label: "figures", done: i + 1, total: figures.length, note: figure.name });
+    onProgress({ label: "figures", done: i + 1, total: figures.length, note: figure.name });
+    await new Promise((resolve) => setImmediate(resolve)); // lets kernels and signals through
+    signal.throwIfAborted();
   }
   const about = { dataSet: run.data.name, seed: run.seed };
   for (const map of maps) {
@@ -206,13 +227,24 @@ async function drawFigures(
   return names;
 }
 
+/** Other work beside the notebooks. */
+export interface Beside {
+  /** Ends them. */
+  readonly signal?: AbortSignal;
+  /** From when on two run at a time; at once where absent. */
+  readonly second?: Promise<void>;
+}
+
 /**
  * Executes the notebooks through the tslab kernel, two at a time; they read what the run of the same options has saved,
  * or make it. With `out` the executed copies go to OUT/notebooks, without it the notebooks themselves are replaced.
  *
  * @returns their names
  */
-export async function runNotebooks(options: RunOptions & { readonly out?: string }): Promise<string[]> {
+export async function runNotebooks(
+  options: RunOptions & { readonly out?: string },
+  { signal, second = Promise.resolve() }: Beside = {},
+): Promise<string[]> {
   const { preset, data, seed, runs, out, cacheDir, onProgress } = options;
   const env = {
     M3RET_PRESET: preset,
@@ -223,20 +255,29 @@ export async function runNotebooks(options: RunOptions & { readonly out?: string
     M3RET_PUBLIC: publicRoot(), // notebooks have another working folder
     ...(cacheDir === undefined ? {} : { M3RET_CACHE: resolve(cacheDir) }),
   };
-  const waiting = notebookPaths();
-  const total = waiting.length;
+  const waiting = notebookPaths().reverse(); // the later ones take longer, and short ones fill the end
+  const total = waiting.reduce((sum, path) => sum + countCells(path), 0);
+  const cells = new Map<string, number>();
   const done: string[] = [];
   const worker = async () => {
     for (let path = waiting.shift(); path; path = waiting.shift()) {
+      signal?.throwIfAborted();
       const name = join("notebooks", basename(path));
       const outPath = out === undefined ? path : join(out, name);
-      const { ok, error } = await runNotebook(path, { outPath, timeoutSeconds: 900, env });
-      if (!ok) throw new Error(error);
+      const onCell: OnProgress = ({ done: own }) => {
+        cells.set(name, own);
+        const all = [...cells.values()].reduce((sum, count) => sum + count, 0);
+        onProgress?.({ label: "notebooks", done: all, total, note: basename(name) });
+      };
+      const { ok, error } = await runNotebook(path, { outPath, timeoutSeconds: 900, env, signal, onProgress: onCell });
+      if (!ok) {
+        waiting.length = 0; // the other one ends with what it has
+        throw new Error(error);
+      }
       done.push(name);
-      onProgress?.({ label: "notebooks", done: done.length, total, note: basename(path) });
     }
   };
-  await Promise.all([worker(), worker()]);
+  await Promise.all([worker(), second.then(worker)]);
   return done.sort();
 }
 

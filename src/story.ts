@@ -25,6 +25,7 @@ import { takeRows, type EmbeddingSet } from "./embeddings.js";
 import { fileStem, type ExperimentData, type NamedEmbeddings } from "./experiment.js";
 import type { Answer, Judgement, ResultRow } from "./judge.js";
 import { codingRateOf, presetOf, type Preset } from "./presets.js";
+import { together } from "./progress.js";
 import { Random } from "./random.js";
 import { METHOD_NAMES, type ExperimentRun } from "./run.js";
 import type { LogLine } from "./trainers/pretrain.js";
@@ -119,8 +120,14 @@ export function embeddingMap(
   const shown = spread(set, points, random.fork("points"));
   const neighbours = Math.min(MAP_NEIGHBOURS, Math.ceil(shown.n / 2) - 1);
   const chances = [random, ...Array.from({ length: seeds - 1 }, (_, i) => random.fork(`seed ${i + 2}`))];
-  const maps = chances.map((chance) => {
-    return umap2d(shown.vectors, shown.n, shown.d, { neighbours: MAP_NEIGHBOURS, random: chance, onProgress });
+  const maps = chances.map((chance, i) => {
+    const onEpoch: OnProgress | undefined =
+      onProgress &&
+      (({ done, total, ...rest }) => onProgress({ ...rest, done: i * total + done, total: seeds * total, note: name }));
+    return umap2d(shown.vectors, shown.n, shown.d, {
+      ...{ neighbours: MAP_NEIGHBOURS, random: chance },
+      onProgress: onEpoch,
+    });
   });
   const runs = maps.map((places) =>
     Array.from({ length: shown.n }, (_, i) => ({
@@ -192,12 +199,18 @@ function expansionLevels(preset: Preset["simdino"]): LossLevel[] {
 }
 
 /** A map of each method as it is judged. */
-export function storyMaps(run: ExperimentRun, label: string, onProgress?: OnProgress): EmbeddingMap[] {
+export function storyMaps(
+  run: Pick<ExperimentRun, "preset" | "seed" | "embeddings"> & { readonly data: Pick<ExperimentData, "name"> },
+  label: string,
+  onProgress?: OnProgress,
+): EmbeddingMap[] {
   const about = { dataSet: run.data.name, seed: run.seed };
   const points = presetOf(run.preset).umapPoints;
-  return Object.values(PRIMARY).map((encoder) => {
+  const encoders = Object.values(PRIMARY);
+  const bars = together("maps", Object.fromEntries(encoders.map((encoder) => [encoder, 1])), onProgress);
+  return encoders.map((encoder) => {
     const named = run.embeddings.find(({ name }) => name === encoder)!;
-    return embeddingMap(named, { about, label, points, onProgress });
+    return embeddingMap(named, { about, label, points, onProgress: bars[encoder] });
   });
 }
 

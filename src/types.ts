@@ -140,6 +140,8 @@ export interface Progress {
   readonly done: number;
   readonly total: number;
   readonly note?: string;
+  /** Some parts take much longer than others, so that the pace of the last seconds says little: that of the whole is better. */
+  readonly uneven?: true;
 }
 
 export type OnProgress = (progress: Progress) => void;

@@ -13,6 +13,8 @@ const SHARED = ["types", "random", "files", "progress", "interrupt", "npz", "npy
 /** What joins the stations, and may import all of them. */
 const FRONT = [
   "index",
+  "appraise",
+  "appraiseWorker",
   "baselines",
   "presets",
   "experiment",

@@ -1,7 +1,7 @@
 import { Writable } from "node:stream";
 import { expect, test } from "vitest";
 import { Random } from "../src/random.js";
-import { Rate, displayProgress, formatRate, formatSeconds, terminalProgress } from "../src/progress.js";
+import { Rate, displayProgress, formatRate, formatSeconds, terminalProgress, together } from "../src/progress.js";
 
 /** A clock that the test moves. */
 function fakeClock() {
@@ -126,4 +126,28 @@ test("a notebook's bar is one place that ends with the last report", () => {
   expect(shown.at(-1)).toContain("train &lt;mae&gt; 95/100 (95 %)");
   bar.stop();
   expect(shown.filter((s) => s.includes("95/100"))).toHaveLength(1);
+});
+
+test("pieces of work that go on together are one bar, each as much of it as it costs", () => {
+  const said: string[] = [];
+  const bars = together("all", { quick: 1, slow: 3 }, ({ label, done, total, note }) =>
+    said.push(`${label} ${done}/${total} ${note}`),
+  );
+  bars.slow({ label: "slow", done: 1, total: 3 });
+  bars.quick({ label: "quick", done: 5, total: 5, note: "e" });
+  bars.slow({ label: "slow", done: 1, total: 3 }); // nothing new
+  bars.slow({ label: "slow", done: 3, total: 3 });
+  expect(said).toEqual(["all 25/100 slow", "all 50/100 quick, e", "all 100/100 slow"]);
+});
+
+test("work of uneven parts is told by the pace of the whole, other work by that of the last seconds", () => {
+  for (const uneven of [true, undefined] as const) {
+    const clock = fakeClock();
+    const { stderr, text } = paper(false);
+    const draw = terminalProgress({ stream: stderr, now: clock.now });
+    const say = (done: number) => draw({ label: "work", done, total: 100, uneven });
+    for (let done = 0; done <= 40; done++, clock.ms += 1000) say(done); // one a second …
+    for (let done = 42; done <= 80; done += 2, clock.ms += 1000) say(done); // … and then two
+    expect(text().trim().split("\n").at(-1)).toContain(uneven ? "15 s left" : "10 s left");
+  }
 });

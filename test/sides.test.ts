@@ -93,11 +93,13 @@ test("all rows stand beside each other on the gallery from train, within and acr
 });
 
 test("an encoder without training vectors is left out, and a run without any, or a caller without interest, is not asked", () => {
-  expect(judge(encoders, { ...judging, trainGallery: false }).trainGallery.rows).toEqual([]);
+  const some = judge(encoders, { ...judging, only: ["crossModal"] });
+  expect(some.crossModal).toEqual(judge(encoders, judging).crossModal);
+  expect([some.perModality.rows, some.trainGallery.rows, some.unasked]).toEqual([[], [], []]);
   const none = encoders.map((one) => ({ ...one, train: undefined }));
   expect(judge(none, judging).trainGallery.rows).toEqual([]);
-  const some = judge([...encoders.slice(0, 2), none[2]], judging).trainGallery;
-  expect(new Set(some.rows.map(({ encoder }) => encoder))).toEqual(new Set(["raw pixels", "untrained, mean"]));
+  const two = judge([...encoders.slice(0, 2), none[2]], judging).trainGallery;
+  expect(new Set(two.rows.map(({ encoder }) => encoder))).toEqual(new Set(["raw pixels", "untrained, mean"]));
 });
 
 test("columns of label sets are told by the rule of a public set, by MedMNIST, or by an entry, and no others are", () => {

@@ -21,8 +21,14 @@ export interface CodeVersion {
   readonly dirty: boolean | null;
 }
 
-/** The commit of the code that is running. What it writes (figures, notebooks) does not make it dirty. */
+let version: CodeVersion | null = null;
+
+/** The commit of the code that is running, as it was when first asked. What it writes (figures, notebooks) does not make it dirty. */
 export function codeVersion(): CodeVersion {
+  return (version ??= askGit());
+}
+
+function askGit(): CodeVersion {
   const unknown = { commit: null, dirty: null };
   try {
     const root = realpathSync(fileURLToPath(new URL("../..", import.meta.url)));

@@ -157,7 +157,7 @@ export async function runPoint(sweep: Sweep, point: SweepPoint, options: PointOp
   const { retrievalLabel: label, crossModalLabel = label } = data.entry;
   onProgress?.({ label: "judge", done: 0, total: 1 });
   const judgement = judge(named, {
-    trainGallery: false, // sweeps compare points on held-out patients
+    only: ["perModality", "pooled", "crossModal", "pairs", "mri"], // sweeps compare points on held-out patients
     ...{ label, crossModalLabel, data: data.name, seed, ks: preset.ks, rounds: preset.bootstrapRounds },
   });
   const ranked = rankAll(named, { label, crossModalLabel });
