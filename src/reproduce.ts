@@ -10,7 +10,7 @@ import { saveComparisons, saveTables } from "./analysis/tableFiles.js";
 import { saveGallery } from "./analysis/gallery.js";
 import { COLUMN_WIDTHS, savePrint, type Column } from "./analysis/printFigure.js";
 import { claimsOf, type Claim } from "./claims.js";
-import { loadCatalog } from "./datasets/catalog.js";
+import { catalogPath, loadCatalog } from "./datasets/catalog.js";
 import { anywhere } from "./datasets/open.js";
 import { publicRoot } from "./datasets/publicSets.js";
 import { fileStem } from "./experiment.js";
@@ -252,6 +252,7 @@ export async function runNotebooks(
     M3RET_RUNS: resolve(runs ?? "runs"),
     ...(data === undefined ? {} : { M3RET_DATA: data }),
     ...(options.size === undefined ? {} : { M3RET_SIZE: options.size.volume.join() }),
+    M3RET_CATALOG: catalogPath(options.catalogFile),
     M3RET_PUBLIC: publicRoot(), // notebooks have another working folder
     ...(cacheDir === undefined ? {} : { M3RET_CACHE: resolve(cacheDir) }),
   };

@@ -51,6 +51,18 @@ test("without a file the catalogue of the working folder is read, and a named on
   expect(() => loadCatalog("/nowhere/datasets.yaml")).toThrow("/nowhere/datasets.yaml: no such file or folder");
 });
 
+test("the environment may name a catalogue, as it does to notebooks, and a named file goes before it", () => {
+  const folder = mkdtempSync(join(tmpdir(), "m3ret-catalog-"));
+  const [own, other] = ["own.yaml", "other.yaml"].map((name) => join(folder, name));
+  writeFileSync(own, minimal);
+  writeFileSync(other, minimal.replaceAll("mine", "theirs"));
+  vi.stubEnv("M3RET_CATALOG", own);
+  expect(Object.keys(loadCatalog().datasets)).toEqual(["mine"]);
+  expect(Object.keys(loadCatalog(other).datasets)).toEqual(["theirs"]);
+  vi.stubEnv("M3RET_CATALOG", join(folder, "absent.yaml"));
+  expect(() => loadCatalog()).toThrow(`${join(folder, "absent.yaml")}: no such file or folder`);
+});
+
 test("in a folder that has no catalogue, the one of the package is read", () => {
   const before = process.cwd();
   const packaged = loadCatalog().file;

@@ -58,6 +58,7 @@ export function addReproduce(m3ret: Command): void {
     .description("execute the notebooks through the tslab kernel, in place; the run that they share is made first")
     .option("--preset <NAME>", "smoke, default or paper", "default")
     .option("--data <NAME>", "an entry of datasets.yaml, or a folder with a labels.csv (default: the preset's)")
+    .option("--catalog <FILE>", "a datasets.yaml of your own")
     .option("--out <DIR>", "write executed copies to DIR/notebooks, and leave the notebooks as they are")
     .option("--runs <DIR>", "where training runs and embeddings are kept", "runs")
     .option("--seed <N>", "of every random choice", wholeNumber("seed"), 7)
@@ -68,19 +69,20 @@ export function addReproduce(m3ret: Command): void {
 interface NotebookArguments {
   readonly preset: string;
   readonly data?: string;
+  readonly catalog?: string;
   readonly out?: string;
   readonly runs: string;
   readonly seed: number;
   readonly json?: boolean;
 }
 
-async function executeNotebooks(options: NotebookArguments): Promise<void> {
+async function executeNotebooks({ catalog: catalogFile, ...options }: NotebookArguments): Promise<void> {
   presetOf(options.preset);
-  const catalog = loadCatalog();
+  const catalog = loadCatalog(catalogFile);
   if (options.data !== undefined) entryFor(catalog, options.data);
   if (options.out !== undefined) requireFolder("--out", options.out);
   const data = options.data && anywhere(catalog, options.data);
-  const shared = { ...options, data, cacheDir: defaultCacheDir() };
+  const shared = { ...options, data, catalogFile, cacheDir: defaultCacheDir() };
   if (!hasRun(shared)) {
     // One run, made here and seen here: notebooks that find none would each make their own.
     process.stderr.write(`notebooks: no saved run in ${runFolder(shared)}, so it is made first\n`);

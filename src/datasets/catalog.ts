@@ -17,13 +17,22 @@ export type * from "./catalogTypes.js";
 export { isOrientation, sizes } from "./catalogSchema.js";
 
 /**
- * Reads the catalogue: the named file, or else `datasets.yaml` in the working folder, or else the one that comes with
- * the package. Throws an `InputError` of one line that names the file and the key.
+ * Reads the catalogue at `catalogPath`. Throws an `InputError` of one line that names the file and the key.
  */
 export function loadCatalog(file?: string): Catalog {
-  const candidates = file === undefined ? [resolve("datasets.yaml"), packaged()] : [resolve(file)];
-  const found = candidates.find((candidate) => existsSync(candidate)) ?? candidates[0];
+  const found = catalogPath(file);
   return parseCatalog(Buffer.from(readBytes(found)).toString("utf8"), found);
+}
+
+/**
+ * Where the catalogue is: the named file, or else the one that M3RET_CATALOG names (`m3ret reproduce` and `m3ret notebooks` name theirs to
+ * the notebooks, which have another working folder), or else `datasets.yaml` in the working folder, or else the one that
+ * comes with the package.
+ */
+export function catalogPath(file: string | undefined = process.env.M3RET_CATALOG || undefined): string {
+  if (file !== undefined) return resolve(file);
+  const own = resolve("datasets.yaml");
+  return existsSync(own) ? own : packaged();
 }
 
 /** This file is `src/datasets/catalog.ts` or `dist/datasets/catalog.js`: both are two folders below the package. */
