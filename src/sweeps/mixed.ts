@@ -9,7 +9,7 @@ import { overSeeds } from "../analysis/overSeeds.js";
 import { MODALITY_LOOKS } from "../analysis/palette.js";
 import { effectsFigure } from "../analysis/sweepFigures.js";
 import { Random } from "../random.js";
-import { METHOD_NAMES } from "../run.js";
+import { METHOD_NAMES, METHODS } from "../presets.js";
 import type { Method } from "../trainers/objective.js";
 import { InputError, MODALITIES, type Modality } from "../types.js";
 import { chanceOf, contrast, directionsOf, hitsOf, type Outcome } from "./outcomes.js";
@@ -118,11 +118,13 @@ function singles(results: readonly PointResult[]): { method: Method; modality: M
     const mixed = results.find((one) => one.isBase && one.variant.method === method && one.variant.seed === seed);
     if (modalities?.length !== 1 || mixed === undefined || mixed.variant.modalities?.length === 1) continue;
     const [modality] = modalities;
-    const known = found.get(alone.setting) ?? { method, modality, pairs: [] };
+    const key = `${method}, ${alone.setting}`;
+    const known = found.get(key) ?? { method, modality, pairs: [] };
     known.pairs.push({ mixed, alone });
-    found.set(alone.setting, known);
+    found.set(key, known);
   }
-  const place = ({ modality }: { modality: Modality }) => MODALITIES.indexOf(modality);
+  const place = ({ method, modality }: { method: Method; modality: Modality }) =>
+    METHODS.indexOf(method) * MODALITIES.length + MODALITIES.indexOf(modality);
   return [...found.values()].sort((a, b) => place(a) - place(b));
 }
 
