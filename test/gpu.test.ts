@@ -10,6 +10,7 @@ import type { Product } from "../src/engine/gpuSteps.js";
 import { probeDawn } from "../src/engine/gpuProbe.js";
 import { emitProduct } from "../src/engine/gpuProduct.js";
 import { transposeLast } from "../src/engine/ops.js";
+import { temporary, wholeView } from "../src/engine/gpuView.js";
 import { gpuFunction, gpuRunner, precisionAsked } from "../src/engine/gpuRunner.js";
 import type { EncoderConfig } from "../src/encoder/config.js";
 import { Random } from "../src/random.js";
@@ -184,7 +185,7 @@ test("a long sum is split among groups of threads, in both precisions", () => {
     scale: 1,
   });
   const [m, n, k] = [384, 1536, 12608];
-  const out = { name: "out", size: m * n, dtype: "float32", kind: "temporary" } as const;
+  const out = wholeView(temporary("out", m * n));
   const of: Product = {
     kind: "product",
     a: side("a", m, k),

@@ -43,6 +43,19 @@ test.each(Object.entries(OBJECTIVES))("the optimiser of %s needs no further kern
   expect(updates(five.kernels)).toBeLessThanOrEqual(updates(three.kernels));
 });
 
+const PASSES = [
+  ["MAE", 1],
+  ["SimDINO", 2], // large views, small views
+] as const;
+test.each(PASSES)("%s sums for a norm's gradients once in each of %i passes, and for a bias never", (name, passes) => {
+  const sums = [3, 5].map((depth) => {
+    const { steps } = planStep(OBJECTIVES[name](depth), samples).plan;
+    return steps.filter((step) => step.kind === "reduction" && step.inner > 1).length; // others are of squares
+  });
+  const norms = 2 * (5 - 3);
+  expect(sums[1] - sums[0]).toBe(norms * passes);
+});
+
 /** Dawn without a device behind it: it checks shaders, and runs nothing. */
 interface NullDawn {
   create(options: readonly string[]): {

@@ -8,7 +8,7 @@ import { declarations, type Kernel } from "./gpuGroup.js";
 import type { Product } from "./gpuSteps.js";
 import { operandOf, storeRow, type Operand } from "./gpuOperand.js";
 import { emitSum } from "./gpuProduct.js";
-import { place, type Slot } from "./gpuView.js";
+import { basedOut, groups as axesOf, place, temporary, wholeView, type View } from "./gpuView.js";
 
 /** Rows and columns of a tile and of what a subgroup computes of it, and how far a slice goes along the sum. */
 export interface MatrixTile {
@@ -50,12 +50,7 @@ export function emitMatrixProduct(
 ): Kernel[] {
   const { m, n, batch, out } = step;
   if (parts === 1) return [emitTiles(step, tile, out, 1)];
-  const partial: Slot = {
-    name: `${out.name} in parts`,
-    size: parts * batch * m * n,
-    dtype: "float32",
-    kind: "temporary",
-  };
+  const partial = wholeView(temporary(`${out.slot.name} in parts`, parts * batch * m * n));
   return [emitTiles({ ...step, c: null, alpha: 1 }, tile, partial, parts), emitSum(step, partial, null, parts)];
 }
 
@@ -118,7 +113,7 @@ function moves(
   return { load, save, registers: Array.from({ length: slice.count }, (_, i) => `var r${name}${i}: vec4h;`) };
 }
 
-function emitTiles(step: Product, tile: MatrixTile, out: Slot, parts: number): Kernel {
+function emitTiles(step: Product, tile: MatrixTile, out: View, parts: number): Kernel {
   const { m, n, k, batch } = step;
   const buffers = new Buffers();
   const [warpsM, warpsN] = [tile.m / tile.warpM, tile.n / tile.warpN];
@@ -154,13 +149,18 @@ function emitTiles(step: Product, tile: MatrixTile, out: Slot, parts: number): K
       ...both.map(([i, j]) => `c${i}_${j} = subgroupMatrixMultiplyAccumulate(x${i}, y${j}, c${i}_${j});`),
     ].join("\n      ")} }`;
   });
-  const direct = step.c === null && step.alpha === 1 && m % SIDE === 0 && n % SIDE === 0;
+  const { base, offset } = basedOut([out])(out);
+  const [matrices, [line], columns] = axesOf(out.axes, [parts * batch, m, n])!;
+  const inLines =
+    m % SIDE === 0 && n % SIDE === 0 && line.extent === m && columns.length === 1 && columns[0].stride === 1;
+  const direct = step.c === null && step.alpha === 1 && inLines;
   const stores: string[] = [];
   if (direct) {
-    const target = buffers.bind(out, "array<f32>", "read_write");
+    const target = buffers.bind(out.slot, "array<f32>", "read_write", base);
+    const matrix = place(matrices, offset, `(part * ${batch}u + z)`);
     for (const [i, j] of both) {
       stores.push(`  { let row = wg.y * ${tile.m}u + wm + ${i * SIDE}u; let column = wg.x * ${tile.n}u + wn + ${j * SIDE}u;
-    if (row < ${m}u && column < ${n}u) { subgroupMatrixStore<row_major>(&${target}, (part * ${batch}u + z) * ${m * n}u + row * ${n}u + column, c${i}_${j}, ${n}u); } }`);
+    if (row < ${m}u && column < ${n}u) { subgroupMatrixStore<row_major>(&${target}, ${matrix} + row * ${line.stride}u + column, c${i}_${j}, ${line.stride}u); } }`);
     }
   } else {
     const store = storeRow(buffers, step, out, step, parts);

@@ -2,7 +2,7 @@
 import { typeOfWidth, type Buffers } from "./gpuEmit.js";
 import { literal } from "./gpuFormulas.js";
 import type { Product } from "./gpuSteps.js";
-import { based, groups as axesOf, isVector, place, type Axis, type Slot, type View } from "./gpuView.js";
+import { based, basedOut, groups as axesOf, isVector, place, type Axis, type Slot, type View } from "./gpuView.js";
 
 /** One of the two operands as the kernel sees it: `[batch, along its own side, along the sum]`. */
 export interface Operand {
@@ -40,40 +40,46 @@ export interface Epilogue {
   readonly c: View | null;
 }
 
+/** Stored as it is. */
+export const PLAIN: Epilogue = { alpha: 1, beta: 0, c: null };
+
+/** Where the number at `row` and `column` of matrix `z` lies, and whether four in a row are a vector. */
+function placed(view: View, offset: number, shape: readonly number[], z: string) {
+  const [matrix, row, column] = axesOf(view.axes, shape)!;
+  const from = [place(matrix, offset, z), place(row, 0, "row")];
+  const aligned = [...matrix, ...row].every(({ stride }) => stride % 4 === 0);
+  return {
+    at: (where: string): string => [...from, place(column, 0, where)].filter((t) => t !== "0u").join(" + ") || "0u",
+    vector: column.length > 0 && aligned && isVector({ ...view, axes: column }),
+    repeats: column.every(({ stride }) => stride === 0),
+  };
+}
+
 /** Statements that store a vector of a row of the result: `vec4f value` at `row`, `column` of matrix `z`. */
 export function storeRow(
   buffers: Buffers,
   { m, n, batch }: Pick<Product, "m" | "n" | "batch">,
-  out: Slot,
+  out: View,
   { alpha, beta, c }: Epilogue,
   parts: number,
 ): (value: string) => string {
-  const vector = n % 4 === 0;
-  const target = buffers.bind(out, `array<${typeOfWidth(vector ? 4 : 1)}>`, "read_write");
-  const matrix = parts > 1 ? `(part * ${batch}u + z)` : "z";
-  const where = `${matrix} * ${m * n}u + row * ${n}u + column`;
+  const { base, offset } = basedOut([out])(out);
+  const { at, vector } = placed(out, offset, [parts * batch, m, n], parts > 1 ? `(part * ${batch}u + z)` : "z");
+  const target = buffers.bind(out.slot, `array<${typeOfWidth(vector ? 4 : 1)}>`, "read_write", base);
   const added = c && addend(buffers, c, [batch, m, n], vector);
   return (value) => {
     const scaled = alpha === 1 ? value : `${literal(alpha)} * ${value}`;
-    const sum = (plus: string) => (beta === 1 ? `${scaled} + ${plus}` : `${scaled} + ${literal(beta)} * ${plus}`);
-    if (vector) return `if (column < ${n}u) { ${target}[(${where}) / 4u] = ${added ? sum(added("column")) : scaled}; }`;
-    const each = [0, 1, 2, 3].map(
-      (i) =>
-        `if (column + ${i}u < ${n}u) { ${target}[${where} + ${i}u] = all.${"xyzw"[i]}${added ? ` + ${beta === 1 ? "" : `${literal(beta)} * `}${added(`(column + ${i}u)`)}` : ""}; }`,
-    );
+    const sum = (to: string, plus: string) => `${to} + ${beta === 1 ? "" : `${literal(beta)} * `}${plus}`;
+    if (vector) {
+      const all = added ? sum(scaled, added("column")) : scaled;
+      return `if (column < ${n}u) { ${target}[(${at("column")}) / 4u] = ${all}; }`;
+    }
+    const each = [0, 1, 2, 3].map((i) => {
+      const [column, one] = [`(column + ${i}u)`, `all.${"xyzw"[i]}`];
+      return `if (${column} < ${n}u) { ${target}[${at(column)}] = ${added ? sum(one, added(column)) : one}; }`;
+    });
     return `{ let all = ${scaled}; ${each.join(" ")} }`;
   };
-}
-
-/** Statements that store a vector at `column` of a row of n numbers that begins at `start`. */
-export function storeVector(buffers: Buffers, out: Slot, n: number, start: string, value: string): string {
-  const vector = n % 4 === 0;
-  const target = buffers.bind(out, `array<${typeOfWidth(vector ? 4 : 1)}>`, "read_write");
-  if (vector) return `if (column < ${n}u) { ${target}[(${start} + column) / 4u] = ${value}; }`;
-  const each = [0, 1, 2, 3].map(
-    (i) => `if (column + ${i}u < ${n}u) { ${target}[${start} + column + ${i}u] = ${value}.${"xyzw"[i]}; }`,
-  );
-  return each.join(" ");
 }
 
 /** What is added at a row and column of matrix `z`: a vector, or one number. */
@@ -81,21 +87,21 @@ export function addend(
   buffers: Buffers,
   c: View,
   shape: readonly number[],
-  vector: boolean,
+  asVector: boolean,
 ): (column: string) => string {
-  const [z, row, column] = axesOf(c.axes, shape)!;
   const { base, offset } = based(c);
-  const at = (from: string) =>
-    [place(z, offset, "z"), place(row, 0, "row"), place(column, 0, from)].filter((t) => t !== "0u").join(" + ") || "0u";
-  const repeats = column.every(({ stride }) => stride === 0);
-  const isVec =
-    vector &&
-    column.length > 0 &&
-    isVector({ ...c, axes: column }) &&
-    [...z, ...row].every(({ stride }) => stride % 4 === 0);
+  const { at, vector, repeats } = placed(c, offset, shape, "z");
+  const isVec = asVector && vector;
   const buffer = buffers.bind(c.slot, isVec ? "array<vec4f>" : "array<f32>", "read", base);
-  if (!vector) return (from) => `${buffer}[${at(from)}]`;
+  if (!asVector) return (from) => `${buffer}[${at(from)}]`;
   if (isVec) return (from) => `${buffer}[(${at(from)}) / 4u]`;
   if (repeats) return (from) => `vec4f(${buffer}[${at(from)}])`;
   return (from) => `vec4f(${[0, 1, 2, 3].map((i) => `${buffer}[${at(`(${from} + ${i}u)`)}]`).join(", ")})`;
+}
+
+/** The numbers that a thread for each of them stores: `value` at `row` and `column` of matrix `z`. */
+export function storeOne(buffers: Buffers, { m, n, batch, out }: Product, value: string): string {
+  const { base, offset } = basedOut([out])(out);
+  const { at } = placed(out, offset, [batch, m, n], "z");
+  return `${buffers.bind(out.slot, "array<f32>", "read_write", base)}[${at("column")}] = ${value};`;
 }

@@ -6,7 +6,9 @@ import { sizeOf } from "../types.js";
 import type { Value } from "./gpuEmit.js";
 import { FORMULAS } from "./gpuFormulas.js";
 import { lowerForGpu } from "./gpuLower.js";
-import { addsUp, trimmed, type Plan, type Product, type Reduction } from "./gpuSteps.js";
+import { partsOf } from "./gpuReduce.js";
+import { inProducts, inStages } from "./gpuStages.js";
+import { trimmed, type Plan } from "./gpuSteps.js";
 import { storeValues } from "./gpuStored.js";
 import { expanded, groups, sliced, transposed, wholeView, type Slot, type View } from "./gpuView.js";
 import type { OnnxGraph, OnnxNode } from "./onnx.js";
@@ -21,7 +23,7 @@ export function planGraph(source: OnnxGraph, mostBuffers: number): Plan {
   const graph = lowerForGpu(source);
   const planned = storeValues(graph, mostBuffers);
   const { values, steps, outputs, constants, readers, now, valueOf, shapeOf } = planned;
-  const { newSlot, stored, store, viewOf, reviewed, express, settle } = planned;
+  const { newSlot, stored, store, storeSum, viewOf, reviewed, express, settle } = planned;
   const inputs = new Map<string, Slot>();
 
   const scalars = Object.keys(graph.inputs).filter((name) => graph.inputs[name].shape.length === 0);
@@ -83,7 +85,7 @@ export function planGraph(source: OnnxGraph, mostBuffers: number): Plan {
       m,
       n,
       k,
-      out,
+      out: wholeView(out),
       sums: null,
     });
     stored(y, shape, out, steps.length - 1);
@@ -118,12 +120,12 @@ export function planGraph(source: OnnxGraph, mostBuffers: number): Plan {
       store(y);
       return;
     }
-    const out = newSlot(y, to);
-    const sums: Reduction = { kind: "reduction", op: node.op, of: now(x), outer, along, inner, out };
-    const at = steps.findLastIndex((step) => step.kind === "product" && addsUp(step, sums, values));
-    if (at >= 0) steps[at] = { ...(steps[at] as Product), sums };
-    else steps.push(sums);
-    stored(y, to, out, at >= 0 ? at : steps.length - 1);
+    storeSum(
+      y,
+      to,
+      { kind: "reduction", op: node.op, outer, along, inner, parts: partsOf({ outer, along, inner }) },
+      x,
+    );
   };
 
   const factor = (node: OnnxNode): { by: number; of: string } | null => {
@@ -217,5 +219,6 @@ export function planGraph(source: OnnxGraph, mostBuffers: number): Plan {
     } else throw new Error(`the operation ${op} is not covered`);
   }
   for (const name of Object.keys(graph.outputs)) if (!outputs.has(name)) store(name);
-  return { steps: trimmed(steps, values, outputs), values, inputs, scalars, scalarSlot, outputs, constants };
+  const staged = inStages(inProducts(trimmed(steps, values, outputs), values), values);
+  return { ...staged, inputs, scalars, scalarSlot, outputs, constants };
 }

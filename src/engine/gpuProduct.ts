@@ -6,8 +6,8 @@ import { Buffers, typeOfWidth } from "./gpuEmit.js";
 import { literal } from "./gpuFormulas.js";
 import { declarations, spread, type Kernel } from "./gpuGroup.js";
 import type { Product } from "./gpuSteps.js";
-import { addend, operandOf, storeRow, storeVector, type Operand } from "./gpuOperand.js";
-import { place, type Slot } from "./gpuView.js";
+import { addend, operandOf, PLAIN, storeOne, storeRow, type Operand } from "./gpuOperand.js";
+import { place, temporary, viewSize, wholeView, type View } from "./gpuView.js";
 
 /** Rows and columns of a tile, and how far a slice goes along the sum. */
 export interface Tile {
@@ -87,16 +87,14 @@ function blockAt(of: Operand, sides: number, sums: number, index: string): { sid
 export function emitProduct(step: Product, tile: Tile = tileFor(step), parts = partsFor(step, tile)): Kernel[] {
   const { k, out, sums } = step;
   if (parts === 1) return [emitTiles(step, tile, out, sums && sums.out, 1)];
-  const inParts = (of: Slot): Slot => {
-    return { name: `${of.name} in parts`, size: parts * of.size, dtype: "float32", kind: "temporary" };
-  };
+  const inParts = (of: View): View => wholeView(temporary(`${of.slot.name} in parts`, parts * viewSize(of)));
   if (k < parts) throw new Error(`a sum of ${k} in ${parts} parts`);
   const [partial, partialSums] = [inParts(out), sums && inParts(sums.out)];
   const tiles = emitTiles({ ...step, c: null, alpha: 1 }, tile, partial, partialSums, parts);
   return [tiles, emitSum(step, partial, partialSums, parts)];
 }
 
-function emitTiles(step: Product, tile: Tile, out: Slot, sumsOut: Slot | null, parts: number): Kernel {
+function emitTiles(step: Product, tile: Tile, out: View, sumsOut: View | null, parts: number): Kernel {
   const { m, n, k, batch } = step;
   const buffers = new Buffers();
   const a = operandOf(step.a, [batch, m, k], false);
@@ -166,7 +164,8 @@ function emitTiles(step: Product, tile: Tile, out: Slot, sumsOut: Slot | null, p
     const row = `wg.y * ${tile.m}u + ${quad * down * 4}u + ty * 4u + ${i % 4}u`;
     return `  { let row = ${row}; if (row < ${m}u) {\n${each.join("\n")}\n  } }`;
   });
-  const sumUp = sumsOut ? storeSums(b, buffers, sumsOut, n, tile) : "";
+  // The sums lie in another slot than the product: what a kernel writes is seen from one place.
+  const sumUp = sumsOut ? storeSums(b, buffers, sumsOut, n, tile, parts) : "";
   // A warp covers 8 × 4 places of the tile, so that its reads of shared memory meet few banks twice.
   const warps = across / 8;
   const code = `${declarations(buffers.bindings)}
@@ -207,18 +206,19 @@ ${stores.join("\n")}${sumUp}
 }
 
 /** Statements that add up the blocks of a slice that stand in the same columns, and store the sums. */
-function storeSums(of: Operand, buffers: Buffers, out: Slot, n: number, tile: Tile): string {
+function storeSums(of: Operand, buffers: Buffers, out: View, n: number, tile: Tile, parts: number): string {
   const [sides, blocks] = [tile.n / 4, tile.k / 4];
   const terms = Array.from({ length: blocks }, (_, t) =>
     of.along === "sum" ? `shared_sums[li * ${blocks}u + ${t}u]` : `shared_sums[li + ${t * sides}u]`,
   );
+  const store = storeRow(buffers, { m: parts, n, batch: 1 }, out, PLAIN, 1);
   return `
   if (wg.y == 0u) {
     workgroupBarrier();
     if (li < ${sides}u) {
       let column = wg.x * ${tile.n}u + li * 4u;
       let sums = ${terms.join(" + ")};
-      ${storeVector(buffers, out, n, `part * ${n}u`, "sums")}
+      { let row = part; let z = 0u; ${store("sums")} }
     }
   }`;
 }
@@ -228,7 +228,7 @@ function storeSums(of: Operand, buffers: Buffers, out: Slot, n: number, tile: Ti
  * a tile's kernel for seconds.
  */
 export function emitPlainProduct(step: Product): Kernel[] {
-  const { m, n, k, batch, out } = step;
+  const { m, n, k, batch } = step;
   const buffers = new Buffers();
   const operand = (of: Operand, side: string): string => {
     const terms = [place(of.batch, of.offset, "z"), place(of.side, 0, side), place(of.sum, 0, "t")];
@@ -237,7 +237,8 @@ export function emitPlainProduct(step: Product): Kernel[] {
   const a = operand(operandOf(step.a, [batch, m, k], false), "row");
   const b = operand(operandOf(step.b, [batch, k, n], true), "column");
   const added = step.c && addend(buffers, step.c, [batch, m, n], false)("column");
-  const target = buffers.bind(out, "array<f32>", "read_write");
+  const value = `${literal(step.alpha)} * sum${added ? ` + ${literal(step.beta)} * ${added}` : ""}`;
+  const store = storeOne(buffers, step, value);
   const { groups, number } = spread(Math.ceil((batch * m * n) / 64));
   const code = `${declarations(buffers.bindings)}
 @compute @workgroup_size(64) fn main(@builtin(workgroup_id) wg: vec3u, @builtin(local_invocation_index) li: u32) {
@@ -248,13 +249,13 @@ export function emitPlainProduct(step: Product): Kernel[] {
   let column = i % ${n}u;
   var sum = 0f;
   for (var t = 0u; t < ${k}u; t++) { sum += ${a} * ${b}; }
-  ${target}[i] = ${literal(step.alpha)} * sum${added ? ` + ${literal(step.beta)} * ${added}` : ""};
+  ${store}
 }`;
   return [{ label: "product plain", code, bindings: buffers.bindings, groups }];
 }
 
 /** `out = α Σ parts + β c`, and the sums of columns below its rows. */
-export function emitSum(step: Product, partial: Slot, partialSums: Slot | null, parts: number): Kernel {
+export function emitSum(step: Product, partial: View, partialSums: View | null, parts: number): Kernel {
   const { m, n, batch, out, sums } = step;
   const buffers = new Buffers();
   const vector = n % 4 === 0;
@@ -263,7 +264,7 @@ export function emitSum(step: Product, partial: Slot, partialSums: Slot | null, 
   const quads = Math.ceil(n / 4);
   const rows = partialSums ? m + 1 : m;
   const { groups, number } = spread(Math.ceil((batch * rows * quads) / 256));
-  const added = (from: Slot, at: string): string => {
+  const added = ({ slot: from }: View, at: string): string => {
     const buffer = buffers.bind(from, `array<${V}>`, "read");
     const read = vector
       ? `${buffer}[(${at}) / 4u]`
@@ -277,7 +278,7 @@ export function emitSum(step: Product, partial: Slot, partialSums: Slot | null, 
       ? `
   if (row == ${m}u) {
     ${added(partialSums, `part * ${n}u + column`)}
-    ${storeVector(buffers, sums.out, n, "0u", "value")}
+    { let row = 0u; ${storeRow(buffers, { m: 1, n, batch: 1 }, sums.out, PLAIN, 1)("value")} }
     return;
   }`
       : "";

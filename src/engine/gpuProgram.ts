@@ -3,10 +3,11 @@ import type { BatchArray } from "./arrays.js";
 import { MAP_READ, USAGE, type Gpu, type GpuBuffer, type GpuPass, type GpuPipeline } from "./gpuDevice.js";
 import { emitGroup, type Kernel } from "./gpuGroup.js";
 import { planGraph } from "./gpuPlan.js";
-import type { Plan, Step } from "./gpuSteps.js";
+import type { Plan, Product, Reduction, Step, Sum } from "./gpuSteps.js";
 import { emitMatrixProduct } from "./gpuMatrix.js";
 import { emitPlainProduct, emitProduct } from "./gpuProduct.js";
-import { emitJoining, emitReduction } from "./gpuReduce.js";
+import { emitJoining, emitReduction, partsOf } from "./gpuReduce.js";
+import { inStages } from "./gpuStages.js";
 import type { Slot } from "./gpuView.js";
 import type { OnnxGraph } from "./onnx.js";
 import { NEXT_PACK, PACK } from "./pack.js";
@@ -40,6 +41,14 @@ export function newBuffer({ device }: Gpu, size: number): GpuBuffer {
 
 const WORTH_HALVING = 2 ** 24;
 
+/** The sums of a product that does not compute them itself. */
+function sumKernels({ k, n }: Product, sum: Sum, plan: Plan): Kernel[] {
+  const division = { outer: 1, along: k, inner: n };
+  const step: Step = { kind: "reduction", op: "ReduceSum", ...division, parts: partsOf(division), sums: [sum] };
+  const { steps, values } = inStages([step], plan.values);
+  return steps.map((stage) => emitReduction(stage as Reduction, values));
+}
+
 /** Kernels of a step, in their order. */
 export function kernelsOf(step: Step, plan: Plan, gpu: Gpu, precision: Precision, products: Products): Kernel[] {
   if (step.kind === "group") return [emitGroup(step, plan.values, gpu.traits)];
@@ -48,9 +57,9 @@ export function kernelsOf(step: Step, plan: Plan, gpu: Gpu, precision: Precision
     const halved = precision === "f16" && step.batch * step.m * step.n * step.k >= WORTH_HALVING;
     if (products === "tiled" && !halved) return emitProduct(step);
     const kernels = products === "plain" ? emitPlainProduct(step) : emitMatrixProduct(step);
-    return step.sums ? [...kernels, ...emitReduction(step.sums, plan.values)] : kernels;
+    return step.sums ? [...kernels, ...sumKernels(step, step.sums, plan)] : kernels;
   }
-  if (step.kind === "reduction") return emitReduction(step, plan.values);
+  if (step.kind === "reduction") return [emitReduction(step, plan.values)];
   return emitJoining(step, plan.values, gpu.mostBuffers);
 }
 

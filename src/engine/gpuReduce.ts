@@ -1,44 +1,31 @@
-/** Kernels for long sums, in two stages, and for what lies side by side. */
+/** Kernels for long sums, and for what lies side by side. */
 import { sizeOf } from "../types.js";
 import { Emitter, typeOfWidth, type Value, type Width } from "./gpuEmit.js";
 import { helpers } from "./gpuFormulas.js";
 import { declarations, flat, HEAD, REDUCERS, spread, type Kernel } from "./gpuGroup.js";
 import type { Joining, Reduction } from "./gpuSteps.js";
-import { wholeView, type Slot } from "./gpuView.js";
+import { basedOut, type Slot } from "./gpuView.js";
 
 const THREADS = 256;
 /** Groups of threads that fill a large GPU. */
 const ENOUGH = 528;
 
-/** Both stages; the first writes what the second reads. */
-export function emitReduction(step: Reduction, values: ReadonlyMap<string, Value>): Kernel[] {
-  const { outer, along, inner, out, op } = step;
+/** In how many parts a sum is computed, so that a large GPU is filled. */
+export function partsOf({ outer, along, inner }: Pick<Reduction, "outer" | "along" | "inner">): number {
   const width: Width = inner % 4 === 0 ? 4 : 1;
   const across = inner === 1 ? outer : outer * Math.ceil(inner / width / 16);
   const shortest = inner === 1 ? 2048 : 64;
-  const parts = Math.max(1, Math.min(Math.ceil(ENOUGH / across), Math.ceil(along / shortest)));
-  const emit = inner === 1 ? emitLong : emitColumns;
-  if (parts === 1) return [emit(step, values, out, 1)];
-  const partial: Slot = {
-    name: `${out.name} in parts`,
-    size: outer * parts * inner,
-    dtype: "float32",
-    kind: "temporary",
-  };
-  const of = partial.name;
-  const rest = new Map(values).set(of, { shape: [outer, parts, inner], view: wholeView(partial) });
-  return [
-    emit(step, values, partial, parts),
-    emit({ kind: "reduction", op, of, outer, along: parts, inner, out }, rest, out, 1),
-  ];
+  return Math.max(1, Math.min(Math.ceil(ENOUGH / across), Math.ceil(along / shortest)));
+}
+
+export function emitReduction(step: Reduction, values: ReadonlyMap<string, Value>): Kernel {
+  return step.inner === 1 ? emitLong(step, values) : emitColumns(step, values);
 }
 
 /** Every group of threads sums a part of a row. */
 function emitLong(
-  { of, op, outer, along }: Reduction,
+  { op, outer, along, parts, sums: [{ of, out }] }: Reduction,
   values: ReadonlyMap<string, Value>,
-  to: Slot,
-  parts: number,
 ): Kernel {
   const width: Width = along % 4 === 0 ? 4 : 1;
   const length = Math.ceil(along / width / parts);
@@ -46,7 +33,8 @@ function emitLong(
   const emitter = new Emitter(values);
   const value = emitter.at(of, values.get(of)!.shape, "i", width);
   const { groups, number } = spread(outer * parts);
-  const target = emitter.bind(to, "array<f32>", "read_write");
+  const { base, offset } = basedOut([out])(out);
+  const target = emitter.bind(out.slot, "array<f32>", "read_write", base);
   const code = `${declarations(emitter.bindings)}
 var<workgroup> shared_sums: array<f32, ${THREADS}>;
 @compute @workgroup_size(${THREADS}) fn main${HEAD} {
@@ -65,18 +53,14 @@ var<workgroup> shared_sums: array<f32, ${THREADS}>;
     if (li < half) { s = ${join("s", "shared_sums[li + half]")}; shared_sums[li] = s; }
     workgroupBarrier();
   }
-  if (li == 0u && ${number} < ${outer * parts}u) { ${target}[${number}] = s; }
+  if (li == 0u && ${number} < ${outer * parts}u) { ${target}[${offset}u + ${number}] = s; }
 }`;
   return { label: "sums", code: helpers(code) + code, bindings: emitter.bindings, groups };
 }
 
 /** Every group of threads sums some rows of some columns: 16 neighbours in a row, 16 rows at once. */
-function emitColumns(
-  { of, op, outer, along, inner }: Reduction,
-  values: ReadonlyMap<string, Value>,
-  to: Slot,
-  parts: number,
-): Kernel {
+function emitColumns(step: Reduction, values: ReadonlyMap<string, Value>): Kernel {
+  const { op, outer, along, inner, parts, sums } = step;
   const width: Width = inner % 4 === 0 ? 4 : 1;
   const V = typeOfWidth(width);
   const length = Math.ceil(along / parts);
@@ -86,28 +70,37 @@ function emitColumns(
     emitter.known.set(`(i / ${inner}u)`, "r");
     emitter.known.set(`(i % ${inner}u)`, "c");
   }
-  const value = emitter.at(of, values.get(of)!.shape, "i", width);
-  const target = emitter.bind(to, `array<${V}>`, "read_write");
+  const read = sums.map(({ of }) => emitter.at(of, values.get(of)!.shape, "i", width));
+  const based = basedOut(sums.map(({ out }) => out));
+  const targets = sums.map(({ out }) => {
+    const { base, offset } = based(out);
+    const buffer = emitter.bind(out.slot, `array<${V}>`, "read_write", base);
+    return `${buffer}[(${offset}u + ((wg.z * ${parts}u + wg.y) * ${inner}u + c)) / ${width}u]`;
+  });
+  const all = (statement: (p: string, i: number) => string): string =>
+    sums.map((_, i) => statement(`p${i}`, i)).join("\n  ");
   const code = `${declarations(emitter.bindings)}
 var<workgroup> shared_sums: array<${V}, ${THREADS}>;
 @compute @workgroup_size(${THREADS}) fn main${HEAD} {
   let c = (wg.x * 16u + li % 16u) * ${width}u;
   let line = li / 16u;
-  var p = ${V}(${start});
+  ${all((p) => `var ${p} = ${V}(${start});`)}
   if (c < ${inner}u) {
     for (var r = wg.y * ${length}u + line; r < min((wg.y + 1u) * ${length}u, ${along}u); r += 16u) {
       let i = (wg.z * ${along}u + r) * ${inner}u + c;
       ${emitter.lines.join("\n      ")}
-      p = ${join("p", value)};
+      ${all((p, i) => `${p} = ${join(p, read[i])};`)}
     }
   }
-  shared_sums[li] = p;
+  ${all(
+    (p, i) => `shared_sums[li] = ${p};
   workgroupBarrier();
   for (var half = 8u; half > 0u; half /= 2u) {
-    if (line < half) { p = ${join("p", "shared_sums[li + half * 16u]")}; shared_sums[li] = p; }
+    if (line < half) { ${p} = ${join(p, "shared_sums[li + half * 16u]")}; shared_sums[li] = ${p}; }
     workgroupBarrier();
   }
-  if (line == 0u && c < ${inner}u) { ${target}[((wg.z * ${parts}u + wg.y) * ${inner}u + c) / ${width}u] = p; }
+  if (line == 0u && c < ${inner}u) { ${targets[i]} = ${p}; }`,
+  )}
 }`;
   return {
     label: "sums",

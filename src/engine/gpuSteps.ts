@@ -1,7 +1,7 @@
 /** What a planned graph consists of: the steps that become kernels, and what each of them reads. */
 import type { Value } from "./gpuEmit.js";
 import type { Group } from "./gpuGroup.js";
-import { sameView, type Slot, type View } from "./gpuView.js";
+import type { Slot, View } from "./gpuView.js";
 import type { OnnxNode } from "./onnx.js";
 
 /** A product of matrices, batched: `out = α a b + β c`. */
@@ -16,20 +16,29 @@ export interface Product {
   readonly m: number;
   readonly n: number;
   readonly k: number;
-  readonly out: Slot;
+  readonly out: View;
   /** The sum of every column of b, `[n]`: of what the product reads anyway. Its batch is 1. */
-  readonly sums: Reduction | null;
+  readonly sums: Sum | null;
 }
 
-/** `out[o, i] = Σ_r of[o, r, i]`, or a maximum: reductions that are too long for one group of threads. */
+/** What is added up, and where the sum lies: side by side. */
+export interface Sum {
+  readonly of: string;
+  readonly out: View;
+}
+
+/**
+ * `out[o, p, i] = Σ_r of[o, r, i]`, or a maximum, over the p-th part of r: reductions that are too long for one group of
+ * threads. Several that read the same.
+ */
 export interface Reduction {
   readonly kind: "reduction";
   readonly op: string;
-  readonly of: string;
   readonly outer: number;
   readonly along: number;
   readonly inner: number;
-  readonly out: Slot;
+  readonly parts: number;
+  readonly sums: readonly Sum[];
 }
 
 /** Copies of parts that lie side by side along one axis, where they are too many for one kernel. */
@@ -52,17 +61,6 @@ export interface Plan {
   readonly constants: ReadonlyMap<Slot, Float32Array | Int32Array>;
 }
 
-/** Whether a product reads what is summed, as its right operand: as the gradient of a bias sums what that of a weight reads. */
-export function addsUp(
-  { batch, k, n, b, sums }: Product,
-  { op, of, outer, along, inner }: Reduction,
-  values: ReadonlyMap<string, Value>,
-): boolean {
-  const value = values.get(of)!;
-  if (op !== "ReduceSum" || sums || batch !== 1 || outer !== 1 || along !== k || inner !== n) return false;
-  return "view" in value && sameView(value.view, b);
-}
-
 /** Slots that a step reads, its own included. */
 export function readsOf(step: Step, values: ReadonlyMap<string, Value>): Set<Slot> {
   const found = new Set<Slot>();
@@ -72,7 +70,7 @@ export function readsOf(step: Step, values: ReadonlyMap<string, Value>): Set<Slo
     else if ("node" in value) value.node.inputs.forEach(visit);
   };
   if (step.kind === "product") for (const view of [step.a, step.b, step.c]) if (view) found.add(view.slot);
-  if (step.kind === "reduction") visit(step.of);
+  if (step.kind === "reduction") for (const { of } of step.sums) visit(of);
   if (step.kind === "joining") step.node.inputs.forEach(visit);
   if (step.kind === "group") for (const { name } of step.outputs) visit(name);
   return found;

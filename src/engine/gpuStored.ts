@@ -5,7 +5,7 @@
 import { sizeOf } from "../types.js";
 import { NotLocal, type Value } from "./gpuEmit.js";
 import { emitGroup, type Group } from "./gpuGroup.js";
-import type { Step } from "./gpuSteps.js";
+import type { Reduction, Step, Sum } from "./gpuSteps.js";
 import { wholeView, type Slot, type View } from "./gpuView.js";
 import type { OnnxGraph, OnnxNode } from "./onnx.js";
 import { NEXT_PACK } from "./pack.js";
@@ -14,6 +14,8 @@ import { NEXT_PACK } from "./pack.js";
 const COSTLY = 64;
 /** Steps that are looked back over for a kernel to join. */
 const LOOKBACK = 80;
+/** What two reductions must have alike to be one kernel. */
+const DIVISION = ["op", "outer", "along", "inner", "parts"] as const;
 const VIEWED: ReadonlySet<string> = new Set([
   "Gemm",
   "MatMul",
@@ -124,6 +126,26 @@ export function storeValues(graph: OnnxGraph, mostBuffers: number) {
     });
   };
 
+  /** Stores a long sum: with another sum of the same data, or in a kernel of its own. */
+  const storeSum = (name: string, shape: readonly number[], of: Omit<Reduction, "sums">, x: string): void => {
+    const slot = newSlot(name, shape);
+    const sum: Sum = { of: now(x), out: wholeView(slot) };
+    const leaves = leavesOf(x);
+    const joins = (step: Step, at: number): boolean => {
+      if (step.kind !== "reduction" || of.inner === 1 || at < steps.length - LOOKBACK) return false;
+      if (DIVISION.some((extent) => step[extent] !== of[extent])) return false;
+      const theirs = step.sums.flatMap((other) => [...leavesOf(other.of)]);
+      const buffers = new Set([...theirs, ...leaves]).size + step.sums.length + 1;
+      const early = [...leaves].every((leaf) => (written.get(leaf) ?? -1) < at);
+      return early && buffers <= mostBuffers && theirs.some((leaf) => leaves.has(leaf) && leaf.size > slot.size);
+    };
+    const at = steps.findLastIndex(joins);
+    const step = steps[at];
+    if (step?.kind === "reduction") steps[at] = { ...step, sums: [...step.sums, sum] };
+    else steps.push({ ...of, sums: [sum] });
+    stored(name, shape, slot, step ? at : steps.length - 1);
+  };
+
   const viewOf = (name: string): View => {
     const value = valueOf(name);
     if ("view" in value) return value.view;
@@ -200,6 +222,7 @@ export function storeValues(graph: OnnxGraph, mostBuffers: number) {
     newSlot,
     stored,
     store,
+    storeSum,
     viewOf,
     reviewed,
     express,

@@ -111,6 +111,9 @@ export function expanded(view: View, shape: readonly number[], to: readonly numb
   return withAxes(view, axes);
 }
 
+/** An array that lives in a step. */
+export const temporary = (name: string, size: number): Slot => ({ name, size, dtype: "float32", kind: "temporary" });
+
 /** Whether it is all of a slot in order. */
 export function isWhole({ slot, offset, axes, scale }: View): boolean {
   if (offset !== 0 || scale !== 1) return false;
@@ -141,6 +144,15 @@ export const ALIGNED = 64;
 export function based({ slot, offset }: View): { base: number; offset: number } {
   const base = slot.kind === "state" ? offset - (offset % ALIGNED) : 0;
   return { base, offset: offset - base };
+}
+
+/** The same for what a kernel writes: all that it writes to one slot is seen from one place. */
+export function basedOut(views: readonly View[]): (view: View) => { base: number; offset: number } {
+  return ({ slot, offset }) => {
+    const first = Math.min(...views.filter((view) => view.slot === slot).map((view) => view.offset));
+    const base = first - (first % ALIGNED);
+    return { base, offset: offset - base };
+  };
 }
 
 /** The size of what a view shows. */
