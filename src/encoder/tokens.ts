@@ -4,6 +4,9 @@ import { gridOf } from "../transforms/patchify.js";
 import { sizeOf, type Shape3 } from "../types.js";
 import type { EncoderConfig } from "./config.js";
 
+// As constants the compiler sees their values, and dividing by a quarter is multiplying by 4: three quarters of the time.
+const { mean: MEAN, deviation: DEVIATION } = STANDARD;
+
 /** What cutting into patches needs to know of an encoder. */
 export type Patching = Pick<EncoderConfig, "channels" | "patch">;
 
@@ -77,7 +80,7 @@ function writeChannel(view: Float32Array, first: number, part: Part, out: Float3
   for (let z = 0; z < slices; z++) {
     for (let y = 0, from = first + z * plane; y < rows; y++, from += width) {
       for (let x = 0; x < columns; x++, to += step) {
-        out[to] = (view[from + x] - STANDARD.mean) / STANDARD.deviation;
+        out[to] = (view[from + x] - MEAN) / DEVIATION;
       }
     }
   }
@@ -89,7 +92,7 @@ function writeGrey(view: Float32Array, first: number, part: Part, out: Float32Ar
   for (let z = 0; z < slices; z++) {
     for (let y = 0, from = first + z * plane; y < rows; y++, from += width) {
       for (let x = 0; x < columns; x++, to += 3) {
-        out[to] = out[to + 1] = out[to + 2] = (view[from + x] - STANDARD.mean) / STANDARD.deviation;
+        out[to] = out[to + 1] = out[to + 2] = (view[from + x] - MEAN) / DEVIATION;
       }
     }
   }
