@@ -78,7 +78,6 @@ const MEMORY_LIMIT = 2 ** 30;
 export function hostState(runtime: Runtime, initial: NamedArrays, packs: readonly Pack[]): StateStore {
   const memories: { memory: WebAssembly.Memory; used: number }[] = [];
   const slots = new Map<string, Slot>();
-  const tensors = new Map<Slot, { buffer: ArrayBuffer; tensor: OrtTensor }>();
   const shapes = shapesOf(initial, packs);
 
   const padded = (size: number) => Math.ceil(size / 16) * 64; // bytes, in whole cache lines
@@ -98,14 +97,11 @@ export function hostState(runtime: Runtime, initial: NamedArrays, packs: readonl
     });
   };
   const floats = ({ memory, offset, size }: Slot) => new Float32Array(memory.buffer, offset, size);
-  /** Growing a memory moves it: a tensor is good for the buffer it was made over. */
-  const tensorOf = (slot: Slot, shape: readonly number[]): OrtTensor => {
-    const known = tensors.get(slot);
-    if (known?.buffer === slot.memory.buffer && String(known.tensor.dims) === String(shape)) return known.tensor;
-    const tensor = toOrt(runtime, array(shape, floats(slot)));
-    tensors.set(slot, { buffer: slot.memory.buffer as ArrayBuffer, tensor });
-    return tensor;
-  };
+  const tensorOf = (slot: Slot, shape: readonly number[]): OrtTensor => toOrt(runtime, array(shape, floats(slot)));
+
+  /** The state, and where graphs write, as tensors. Binding may grow a memory, which moves it: then they are made again. */
+  let held: Tensors | null = null;
+  const written = new Map<readonly Update[], Tensors>();
 
   interface Bound {
     readonly update: Update;
@@ -118,6 +114,8 @@ export function hostState(runtime: Runtime, initial: NamedArrays, packs: readonl
   const bind = (updates: readonly Update[]): readonly Bound[] => {
     const known = bound.get(updates);
     if (known) return known;
+    held = null;
+    written.clear();
     const made = updates.map((update): Bound => {
       const { arrays, size } = update;
       const states = arrays.filter((name) => name.startsWith(PACK));
@@ -144,16 +142,23 @@ export function hostState(runtime: Runtime, initial: NamedArrays, packs: readonl
     bound.set(updates, made);
     return made;
   };
+  const heldNow = (): Tensors =>
+    Object.fromEntries(shapes.map((shape, i) => [`${PACK}${i}`, tensorOf(slots.get(`${PACK}${i}`)!, shape)]));
+  const writtenBy = (updates: readonly Bound[]): Tensors =>
+    Object.fromEntries(
+      updates.flatMap(({ update: { arrays, shapes }, slots: own }) =>
+        arrays.flatMap((name, i) => (slots.has(name) ? [] : [[name, tensorOf(own[i], shapes[i])] as const])),
+      ),
+    );
 
   return {
-    current: () =>
-      Object.fromEntries(shapes.map((shape, i) => [`${PACK}${i}`, tensorOf(slots.get(`${PACK}${i}`)!, shape)])),
-    targets: (updates) =>
-      Object.fromEntries(
-        bind(updates).flatMap(({ update: { arrays, shapes }, slots: own }) =>
-          arrays.flatMap((name, i) => (slots.has(name) ? [] : [[name, tensorOf(own[i], shapes[i])] as const])),
-        ),
-      ),
+    current: () => (held ??= heldNow()),
+    targets: (updates) => {
+      const made = bind(updates);
+      const known = written.get(updates) ?? writtenBy(made);
+      written.set(updates, known);
+      return known;
+    },
     advance: (results, given, updates) => {
       const number = (scalar: number | string) =>
         typeof scalar === "number" ? scalar : ((results[scalar] ?? given[scalar]).data as Float32Array)[0];

@@ -86,7 +86,7 @@ export function planBatches(
     const { places } = buckets.find(({ samples }) => (draw -= samples.length) < 0)!;
     const batch = new Int32Array(batchSize);
     for (let filled = 0; filled < batchSize;) {
-      for (const i of random.permutation(places.length)) if (filled < batchSize) batch[filled++] = places[i];
+      for (const i of random.permutation(places.length).subarray(0, batchSize - filled)) batch[filled++] = places[i];
     }
     return batch;
   };
