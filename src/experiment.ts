@@ -315,6 +315,16 @@ export function embedPixels(data: ExperimentData): NamedEmbeddings[] {
   return plainAndWhitened({ ...named, set: { ...set, meta } }, pixelEmbeddings(data.train, 32, "train"));
 }
 
+export interface EmbedEvaluationOptions {
+  readonly engine?: Engine;
+  readonly onProgress?: OnProgress;
+  /**
+   * The one reading that is wanted: what the others alone need, such as vectors of the training split, is not computed. Where nothing
+   * can be whitened, the plain one comes instead.
+   */
+  readonly only?: Pick<NamedEmbeddings, "pooling" | "variant">;
+}
+
 /**
  * Both poolings of one encoder over the evaluation samples, gallery first, then queries; each plain and whitened.
  *
@@ -325,27 +335,30 @@ export async function embedEvaluation(
   role: NamedEmbeddings["role"],
   encoder: Encoder,
   data: ExperimentData,
-  { engine, onProgress }: { readonly engine?: Engine; readonly onProgress?: OnProgress } = {},
+  { engine, onProgress, only }: EmbedEvaluationOptions = {},
 ): Promise<NamedEmbeddings[]> {
   if ((role === "ceiling") !== (encoder.ceiling ?? false)) {
     const said = encoder.ceiling ? `${CEILING}; expected the role "ceiling"` : "did not see MRI, so it is no ceiling";
     throw new InputError(`${name}: ${said}, got "${role}"`);
   }
   // What the others are whitened with holds no MRI, even beside a ceiling.
-  const trainSamples = encoder.ceiling ? data.train : data.train.filter(({ modality }) => modality !== UNSEEN_MODALITY);
+  const usual = encoder.ceiling ? data.train : data.train.filter(({ modality }) => modality !== UNSEEN_MODALITY);
+  const trainSamples = only?.variant === "plain" ? [] : usual;
   const title = encoder.ceiling ? `${name} (${CEILING})` : name;
   const marks: Record<string, string> = encoder.ceiling ? { ceiling: CEILING } : {};
   const samples = evaluationSamples(data);
   const labelled: OnProgress | undefined = onProgress && ((p) => onProgress({ ...p, label: `embed, ${name}` }));
   const vectors = await embedVectors(encoder, [...samples, ...trainSamples], { engine, onProgress: labelled });
   const d = encoder.config.width;
-  return (["cls", "mean"] as const).flatMap((pooling) => {
+  const poolings = (["cls", "mean"] as const).filter((pooling) => (only?.pooling ?? pooling) === pooling);
+  const all = poolings.flatMap((pooling) => {
     const meta = { encoder: title, pooling, data: data.name, ...factsOf(data.entry), ...marks };
     const [evaluated, trained] = [0, samples.length].map((from) => vectors[pooling].subarray(from * d));
     const set = embeddingSet(evaluated.subarray(0, samples.length * d), samples, splitsOf(data), meta);
     const train = embeddingSet(trained, trainSamples, "train", meta);
     return plainAndWhitened({ name: `${title}, ${pooling === "cls" ? "CLS" : "mean"}`, role, pooling, set }, train);
   });
+  return only === undefined ? all : all.filter(({ variant }) => variant === only.variant || all.length === 1);
 }
 
 /** An encoder's name as part of a file's: "MAE, CLS" becomes `mae-cls`. */

@@ -27,10 +27,14 @@ export interface GrowthPoint {
 
 const FOLDER = "growth";
 
-/** Embeds what the runs in FOLDER/mae and FOLDER/simdino kept on the way into FOLDER/growth; what is there already stays. */
+/**
+ * Embeds what the runs in FOLDER/mae and FOLDER/simdino kept on the way into FOLDER/growth, in the readings by which the trained ones are
+ * judged; what is there already stays.
+ */
 export async function embedGrowth(
   folder: string,
   data: ExperimentData,
+  trained: readonly NamedEmbeddings[],
   { engine, onProgress }: { readonly engine?: Engine; readonly onProgress?: OnProgress } = {},
 ): Promise<void> {
   const kept = METHODS.flatMap(
@@ -43,8 +47,8 @@ export async function embedGrowth(
     const path = join(folder, FOLDER, `${method}-${String(step).padStart(7, "0")}.npz`);
     if (!existsSync(path)) {
       const name = METHOD_NAMES[method];
-      const all = await embedEvaluation(name, "trained", load(), data, { engine });
-      const { set } = all.find((one) => one.name === PRIMARY[name]) ?? all[0];
+      const only = trained.find((one) => one.name === PRIMARY[name]);
+      const [{ set }] = await embedEvaluation(name, "trained", load(), data, { engine, only });
       saveEmbeddings(path, { ...set, meta: { ...set.meta, step } });
     }
     onProgress?.({ label: "embed what was kept on the way", done: i + 1, total: kept.length });

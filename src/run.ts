@@ -98,7 +98,7 @@ export async function runExperiment(options: RunOptions): Promise<ExperimentRun>
   for (const [name, role, encoder] of encoders) {
     embeddings.push(...(await embedEvaluation(name, role, encoder, data, { engine, onProgress })));
   }
-  await embedGrowth(folder, data, { engine, onProgress });
+  await embedGrowth(folder, data, embeddings, { engine, onProgress });
   saveAll(join(folder, "embeddings"), embeddings, missing); // last: its folder says that the run is whole
   const logs = { mae: readLog(join(folder, "mae")), simdino: readLog(join(folder, "simdino")) };
   return { preset: options.preset, seed, folder, data, logs, embeddings, missing, engine: engine.description };
