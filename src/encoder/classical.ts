@@ -38,11 +38,12 @@ export function hog(
       const at = y * width + x;
       const dy = y > 0 && y < height - 1 ? plane[at + width] - plane[at - width] : 0;
       const dx = x > 0 && x < width - 1 ? plane[at + 1] - plane[at - 1] : 0;
+      if (dx === 0 && dy === 0) continue; // a flat place adds nothing, and most of a picture's background is flat
       const degrees = (180 * Math.atan2(dy, dx)) / Math.PI;
       const half = ((degrees % 180) + 180) % 180;
       const bin = Math.min(orientations - 1, Math.floor((half * orientations) / 180));
       const home = (Math.floor(y / cell) * columns + Math.floor(x / cell)) * orientations;
-      cells[home + bin] += Math.hypot(dx, dy) / (cell * cell);
+      cells[home + bin] += Math.sqrt(dx * dx + dy * dy) / (cell * cell);
     }
   }
   const [blocksY, blocksX] = [Math.max(0, rows - block + 1), Math.max(0, columns - block + 1)];
