@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { JSDOM } from "jsdom";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -6,7 +6,7 @@ import { parse, stringify } from "yaml";
 import type { ResultRow } from "../src/judge.js";
 import type { Results } from "../src/reproduce.js";
 import { MODALITIES, PRETRAIN_MODALITIES, type Modality } from "../src/types.js";
-import { cache, m3ret, m3retJson, newFolder, packageRoot, workFolder } from "./cliFixture.js";
+import { cache, m3ret, m3retJson, newFolder, packageRoot, start, until, workFolder } from "./cliFixture.js";
 import { noRealdata, realdata, whereRealdata } from "./readersFixture.js";
 
 const work = workFolder();
@@ -75,6 +75,24 @@ describe("m3ret reproduce --preset smoke", () => {
   beforeAll(async () => {
     [first, again, other] = await Promise.all([reproduce(), reproduce(), reproduce("--seed", "8")]);
   }, 300_000);
+
+  test("ends in order on Ctrl-C while it judges, and goes on from there to the same numbers", async () => {
+    const here = newFolder(work.path);
+    const [out, runs] = [join(here, "figures"), join(here, "runs")];
+    cpSync(again.runs, runs, { recursive: true });
+    const embedded = join(runs, "smoke-phantom-smoke-s7", "embeddings", "index.json"); // the last file before judging
+    rmSync(embedded);
+    const command = ["reproduce", "--preset", "smoke", "--resume", "--out", out, "--runs", runs, "--cache", cache];
+    const run = start(command); // with notebooks: a kernel is at work
+    await until(() => existsSync(embedded), run);
+    run.process.kill("SIGINT");
+    const { code, stderr } = await run.finished;
+    expect(code, stderr).toBe(130);
+    expect(stderr).toMatch(/^stopped after training; --resume goes on$/m);
+    expect(existsSync(join(out, "results.json"))).toBe(false);
+    const { tables } = await m3retJson<Results>([...command, "--no-notebooks"]);
+    expect(tables).toEqual(again.results.tables);
+  });
 
   test("writes into results.json what it prints with --json", () => {
     expect(JSON.parse(readFileSync(join(first.out, "results.json"), "utf8"))).toEqual(first.results);
