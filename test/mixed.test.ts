@@ -9,7 +9,12 @@ const N = 40;
 const READING = "trained, mean";
 
 /** A point that answers the first `right` of 40 queries of each modality at rank 1, and the others at rank 3. */
-function point(seed: number, modalities: readonly Modality[] | undefined, right: Partial<Record<Modality, number>>) {
+function point(
+  seed: number,
+  modalities: readonly Modality[] | undefined,
+  right: Partial<Record<Modality, number>>,
+  method: "mae" | "simdino" = "mae",
+) {
   const asked: Modality[] = ["xray", "ct"];
   const roles = { trained: right, untrained: { xray: 10, ct: 10 }, pixels: { xray: 5, ct: 12 } };
   const ranked = {
@@ -21,11 +26,11 @@ function point(seed: number, modalities: readonly Modality[] | undefined, right:
       })),
     ),
   };
-  const setting = modalities ? `mae-${modalities.join()}` : "mae";
+  const setting = modalities ? `${modalities.join()} alone` : "base";
   const rows = asked.map((m) => ({ from: m, to: m, chance: { 1: 0.125 } }));
   return {
-    ...{ id: `${setting}-s${seed}`, setting, isBase: modalities === undefined },
-    variant: { method: "mae", seed, modalities },
+    ...{ id: `${method}-s${seed}-${setting}`, setting, isBase: modalities === undefined },
+    variant: { method, seed, modalities },
     resolved: { dataSeed: seed },
     training: { steps: modalities ? 450 : 1800 },
     rows: { perModality: rows, crossModal: [], pairs: [], mri: [] },
@@ -54,6 +59,20 @@ test("each run on one modality meets the mixed run of its seed, on that modality
   expect(xray.perSeed).toEqual([0.25, 0.3]);
   expect(xray.overSeeds).toEqual([expect.closeTo(0.275 - 12.7062 * 0.025, 3), expect.closeTo(0.275 + 12.7062 * 0.025, 3)]); // prettier-ignore
   expect([ct.perSeed.length, ct.overSeeds]).toEqual([1, null]);
+});
+
+test("two methods on one modality are two rows, each beside its own mixed run", () => {
+  const both = [
+    ...results,
+    point(7, undefined, { xray: 36, ct: 38 }, "simdino"),
+    point(7, ["xray"], { xray: 28, ct: 0 }, "simdino"),
+  ];
+  const found = mixedAgainstSingle(both, options);
+  expect(found.map(({ method, modality, mixed, alone }) => [method, modality, mixed[0], alone[0]])).toEqual([
+    ["mae", "xray", 0.775, 0.5],
+    ["mae", "ct", 0.5, 0.525],
+    ["simdino", "xray", 0.9, 0.7],
+  ]);
 });
 
 test("the difference is tested in pairs over patients, those of two seeds being two people, with Holm's correction", () => {
