@@ -91,7 +91,7 @@ test("table, words and figure are made from these numbers", () => {
     /\| MAE \| xray \| 7, 17 \| 80 \| 0\.125 \| 0\.125 \[.*\| \+0\.275 \[.*\| < 0\.001 \| above \|/,
   );
   expect(table).toContain(
-    "made up, seeds 7, 17, 40 queries a seed; read as MAE: trained, mean; steps: 1800 mixed, 450 alone",
+    "made up, seeds 7, 17, 40 queries a seed; read as MAE: trained, mean; steps: MAE 1800 mixed, 450 alone",
   );
   expect(mixedWords(rows)).toMatch(
     /higher than the same method on that modality alone in 1 of 2; .*above in 1 .*below in 0/,

@@ -155,7 +155,9 @@ export function mixedMarkdown(rows: readonly MixedRow[], about: { readonly data:
   const readings = [...new Set(rows.map(({ method, reading }) => `${METHOD_NAMES[method]}: ${reading}`))];
   const seeds = [...new Set(rows.flatMap((row) => row.seeds))];
   const queries = Math.max(...rows.map((row) => row.queries / row.seeds.length));
-  const steps = [...new Set(rows.map(({ steps: [mixed, alone] }) => `${mixed} mixed, ${alone} alone`))];
+  const taken = ({ method, steps: [mixed, alone] }: MixedRow) =>
+    `${METHOD_NAMES[method]} ${mixed} mixed, ${alone} alone`;
+  const steps = [...new Set(rows.map(taken))];
   const caption =
     `Recall@${K} within each modality, of encoders trained on all modalities and on that one alone; ${about.data}, ` +
     `seed${seeds.length === 1 ? "" : "s"} ${seeds.join(", ")}, ${queries} queries a seed; read as ` +
