@@ -123,6 +123,12 @@ describe("a function on the GPU gives the numbers of the processor", () => {
     await agree({ inputs, f: ({ a, b }) => ({ y: tf.matMul(a, b, false, true) }) }, "tiled");
   });
 
+  test("attention in tiles, whose gradients are written side by side", { timeout: 300_000 }, async ({ skip }) => {
+    if (!gpu.ok) skip(gpu.reason);
+    const one = ENGINE_CASES.find(({ title }) => title === "attention and its gradient")!;
+    await agree(one, "tiled");
+  });
+
   const sizes = [
     [700, 21, "in parts"],
     [40, 36, "in one go"],

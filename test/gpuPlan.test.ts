@@ -56,6 +56,18 @@ test.each(PASSES)("%s sums for a norm's gradients once in each of %i passes, and
   expect(sums[1] - sums[0]).toBe(norms * passes);
 });
 
+test.each(Object.entries(OBJECTIVES))("a deeper encoder of %s copies nothing more side by side", (_, make) => {
+  const [three, five] = [3, 5].map((depth) => {
+    const { steps, values } = planStep(make(depth), samples).plan;
+    return steps.filter((step) => {
+      if (step.kind !== "group") return false;
+      const value = values.get(step.outputs[0].name)!;
+      return "node" in value && value.node.op === "Concat";
+    }).length;
+  });
+  expect(five).toBe(three);
+});
+
 /** Dawn without a device behind it: it checks shaders, and runs nothing. */
 interface NullDawn {
   create(options: readonly string[]): {

@@ -4,6 +4,7 @@
  */
 import { sizeOf } from "../types.js";
 import type { Value } from "./gpuEmit.js";
+import { writeDirectly } from "./gpuDirect.js";
 import { FORMULAS } from "./gpuFormulas.js";
 import { lowerForGpu } from "./gpuLower.js";
 import { partsOf } from "./gpuReduce.js";
@@ -219,6 +220,7 @@ export function planGraph(source: OnnxGraph, mostBuffers: number): Plan {
     } else throw new Error(`the operation ${op} is not covered`);
   }
   for (const name of Object.keys(graph.outputs)) if (!outputs.has(name)) store(name);
-  const staged = inStages(inProducts(trimmed(steps, values, outputs), values), values);
+  const summed = inProducts(trimmed(steps, values, outputs), values);
+  const staged = inStages(writeDirectly(summed, values, mostBuffers), values);
   return { ...staged, inputs, scalars, scalarSlot, outputs, constants };
 }

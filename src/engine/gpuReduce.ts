@@ -111,7 +111,11 @@ var<workgroup> shared_sums: array<${V}, ${THREADS}>;
 }
 
 /** Copies the parts of a concatenation in as many kernels as their buffers need. */
-export function emitJoining({ node, out }: Joining, values: ReadonlyMap<string, Value>, mostBuffers: number): Kernel[] {
+export function emitJoining(
+  { node, out, there = [] }: Joining,
+  values: ReadonlyMap<string, Value>,
+  mostBuffers: number,
+): Kernel[] {
   const axis = node.attributes.axis as number;
   const shapes = node.inputs.map((input) => values.get(input)!.shape);
   const outer = sizeOf(shapes[0].slice(0, axis));
@@ -120,9 +124,13 @@ export function emitJoining({ node, out }: Joining, values: ReadonlyMap<string, 
   const slotOf = (name: string) => (values.get(name) as { view: { slot: Slot } }).view.slot;
   const kernels: Kernel[] = [];
   for (let from = 0, start = 0; from < node.inputs.length;) {
+    if (there[from]) {
+      start += shapes[from++][axis];
+      continue;
+    }
     let to = from;
     const slots = new Set<Slot>();
-    while (to < node.inputs.length && to - from < 64) {
+    while (to < node.inputs.length && to - from < 64 && !there[to]) {
       slots.add(slotOf(node.inputs[to]));
       if (slots.size > mostBuffers - 1) break;
       to++;

@@ -46,6 +46,8 @@ export interface Joining {
   readonly kind: "joining";
   readonly node: OnnxNode;
   readonly out: Slot;
+  /** Which of the parts are written where they belong by what computes them; none where it is not said. */
+  readonly there?: readonly boolean[];
 }
 
 export type Step = Product | Reduction | Joining | Group;
