@@ -21,6 +21,7 @@ import { embedWithOnnx, namesOnnx } from "../external.js";
 import { METHODS, presetOf, type Preset } from "../presets.js";
 import { buildIndex, saveIndex } from "../retrieval/hnsw.js";
 import { isStreamed, openStream, pretrainStream } from "../streamed.js";
+import { assertNoRun } from "../trainers/pretrain.js";
 import type { TrainEvent } from "../trainers/loop.js";
 import type { Method } from "../trainers/objective.js";
 import { QUARANTINE } from "../trainers/quarantine.js";
@@ -146,7 +147,9 @@ async function runPretrain(options: PretrainOptions): Promise<void> {
   if (ceiling && streamed)
     throw new InputError(`--ceiling: expected a data set that fits in memory, got --data ${dataName}`);
   requireFolder("--out", out);
-  const engine = await chooseEngine(options.engine); // before the data, which may take minutes
+  // Before the data, which may take minutes:
+  if (!options.resume) assertNoRun(out, method);
+  const engine = await chooseEngine(options.engine);
   const run = { engine, folder: out, seed, resume: options.resume, steps: options.steps, saveEvery: options.saveEvery };
   const result = await stoppable((stopped) =>
     withProgress(async (onProgress) => {

@@ -11,7 +11,7 @@ import type { BatchPlan } from "./batches.js";
 import type { Feed } from "./feed.js";
 import type { LoaderOptions } from "./loader.js";
 import { initState, train, trainedEncoder, type TrainEvent } from "./loop.js";
-import type { Objective } from "./objective.js";
+import type { Method, Objective } from "./objective.js";
 import { lockRun } from "./runLock.js";
 import { removeSnapshots, saveSnapshot } from "./snapshots.js";
 import { loadState, saveState, type TrainState } from "./state.js";
@@ -48,6 +48,12 @@ export interface LogLine {
   readonly inputBy: string;
   readonly bucket: string;
   readonly [term: string]: number | string;
+}
+
+/** Refuses a folder that holds a run, which training would write over. */
+export function assertNoRun(folder: string, method: Method): void {
+  if (!existsSync(join(folder, STATE))) return;
+  throw new InputError(`${folder}: holds a ${method} run already; resume it or choose another folder`);
 }
 
 /**
@@ -92,9 +98,7 @@ async function* pretrainAlone(
     ...(options.ceiling ? { ceiling: CEILING } : {}),
   });
   const found = existsSync(statePath);
-  if (found && !options.resume) {
-    throw new InputError(`${folder}: holds a ${objective.method} run already; resume it or choose another folder`);
-  }
+  if (!options.resume) assertNoRun(folder, objective.method);
   const start = found ? loadState(statePath, identity()) : undefined;
   const log = start ? readLog(folder).filter((line) => line.step < start.step) : [];
   if (!start) for (const path of [logPath, join(folder, EVENTS)]) rmSync(path, { force: true });
