@@ -169,6 +169,19 @@ describe.each(Object.entries(SMALL))("%s", (_, make) => {
   });
 });
 
+test("MAE trains in tiles as on the processor", { timeout: 900_000 }, async ({ skip }) => {
+  if (!gpu.ok) skip(gpu.reason);
+  const objective = SMALL.MAE();
+  const initial = initState(objective, new Random(7)).arrays;
+  const f = stepFunction(objective);
+  const [cpu, ours] = [await compiledRunner(f, initial), await gpuRunner(f, initial, { products: "tiled" })];
+  for (let step = 0; step < 2; step++) {
+    const input = inputOf(objective, step);
+    expect(worstTerm([await ours.step(...input)], [await cpu.step(...input)])).toBeLessThan(1e-4);
+  }
+  for (const runner of [cpu, ours]) runner.dispose();
+});
+
 test.each(Object.entries(OBJECTIVES))("the scale of the loss changes nothing that %s hands on", async (_, make) => {
   const objective = make();
   const initial = initState(objective, new Random(7)).arrays;

@@ -40,9 +40,6 @@ export interface Epilogue {
   readonly c: View | null;
 }
 
-/** Stored as it is. */
-export const PLAIN: Epilogue = { alpha: 1, beta: 0, c: null };
-
 /** Where the number at `row` and `column` of matrix `z` lies, and whether four in a row are a vector. */
 function placed(view: View, offset: number, shape: readonly number[], z: string) {
   const [matrix, row, column] = axesOf(view.axes, shape)!;

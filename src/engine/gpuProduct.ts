@@ -6,7 +6,7 @@ import { Buffers, typeOfWidth } from "./gpuEmit.js";
 import { literal } from "./gpuFormulas.js";
 import { declarations, spread, type Kernel } from "./gpuGroup.js";
 import type { Product } from "./gpuSteps.js";
-import { addend, operandOf, PLAIN, storeOne, storeRow, type Operand } from "./gpuOperand.js";
+import { addend, operandOf, storeOne, storeRow, type Operand } from "./gpuOperand.js";
 import { place, temporary, viewSize, wholeView, type View } from "./gpuView.js";
 
 /** Rows and columns of a tile, and how far a slice goes along the sum. */
@@ -90,7 +90,8 @@ export function emitProduct(step: Product, tile: Tile = tileFor(step), parts = p
   const inParts = (of: View): View => wholeView(temporary(`${of.slot.name} in parts`, parts * viewSize(of)));
   if (k < parts) throw new Error(`a sum of ${k} in ${parts} parts`);
   const [partial, partialSums] = [inParts(out), sums && inParts(sums.out)];
-  const tiles = emitTiles({ ...step, c: null, alpha: 1 }, tile, partial, partialSums, parts);
+  const plain = { ...step, b: { ...step.b, scale: 1 }, c: null, alpha: 1 };
+  const tiles = emitTiles(plain, tile, partial, partialSums, parts);
   return [tiles, emitSum(step, partial, partialSums, parts)];
 }
 
@@ -165,7 +166,7 @@ function emitTiles(step: Product, tile: Tile, out: View, sumsOut: View | null, p
     return `  { let row = ${row}; if (row < ${m}u) {\n${each.join("\n")}\n  } }`;
   });
   // The sums lie in another slot than the product: what a kernel writes is seen from one place.
-  const sumUp = sumsOut ? storeSums(b, buffers, sumsOut, n, tile, parts) : "";
+  const sumUp = sumsOut ? storeSums(b, buffers, sumsOut, step, tile, parts) : "";
   // A warp covers 8 × 4 places of the tile, so that its reads of shared memory meet few banks twice.
   const warps = across / 8;
   const code = `${declarations(buffers.bindings)}
@@ -206,12 +207,12 @@ ${stores.join("\n")}${sumUp}
 }
 
 /** Statements that add up the blocks of a slice that stand in the same columns, and store the sums. */
-function storeSums(of: Operand, buffers: Buffers, out: View, n: number, tile: Tile, parts: number): string {
+function storeSums(of: Operand, buffers: Buffers, out: View, { n, b }: Product, tile: Tile, parts: number): string {
   const [sides, blocks] = [tile.n / 4, tile.k / 4];
   const terms = Array.from({ length: blocks }, (_, t) =>
     of.along === "sum" ? `shared_sums[li * ${blocks}u + ${t}u]` : `shared_sums[li + ${t * sides}u]`,
   );
-  const store = storeRow(buffers, { m: parts, n, batch: 1 }, out, PLAIN, 1);
+  const store = storeRow(buffers, { m: parts, n, batch: 1 }, out, { alpha: b.scale, beta: 0, c: null }, 1);
   return `
   if (wg.y == 0u) {
     workgroupBarrier();
@@ -278,7 +279,7 @@ export function emitSum(step: Product, partial: View, partialSums: View | null, 
       ? `
   if (row == ${m}u) {
     ${added(partialSums, `part * ${n}u + column`)}
-    { let row = 0u; ${storeRow(buffers, { m: 1, n, batch: 1 }, sums.out, PLAIN, 1)("value")} }
+    { let row = 0u; ${storeRow(buffers, { m: 1, n, batch: 1 }, sums.out, { alpha: step.b.scale, beta: 0, c: null }, 1)("value")} }
     return;
   }`
       : "";
