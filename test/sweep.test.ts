@@ -100,9 +100,10 @@ describe("a sweep file", () => {
       expect(new Set(sweep.points.map(({ id }) => id)).size, name).toBe(sweep.points.length);
     }
     const single = loadSweep(recipe("seeds")).points.filter(({ changes }) => changes.modalities);
-    expect(new Set(single.map(({ variant: { steps } }) => steps))).toEqual(
-      new Set([Math.round(EXPERIMENTS.default.mae.steps / 4)]),
-    );
+    expect(new Set(single.map(({ variant: { method } }) => method))).toEqual(new Set(["mae", "simdino"]));
+    for (const { id, variant } of single) {
+      expect(variant.steps, id).toBe(Math.round(EXPERIMENTS.default[variant.method].steps / 4));
+    }
   });
 
   test("divides into shards that are all of its points, each once", () => {
