@@ -78,6 +78,15 @@ export function sweepTemporary(folder: string): void {
   for (const name of readdirSync(folder)) if (/\.\d+\.tmp$/.test(name)) rmSync(join(folder, name), { force: true });
 }
 
+/** Whether a process of this machine is there: what another left behind under its number may be removed or taken over. */
+export function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0); // asks, and sends nothing
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM"; // somebody else's
+  }
+}
+
 /** The whole file, or an `InputError` that names it. */
 export function readBytes(path: string): Uint8Array {
   try {

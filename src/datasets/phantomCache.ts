@@ -19,7 +19,7 @@ import {
 import { basename, dirname, join } from "node:path";
 import { availableParallelism, hostname } from "node:os";
 import { threadId, Worker } from "node:worker_threads";
-import { systemError, writeAtomic } from "../files.js";
+import { isRunning, systemError, writeAtomic } from "../files.js";
 import type { Modality, OnProgress } from "../types.js";
 import {
   bytesOf,
@@ -129,15 +129,6 @@ function sweep(folder: string): void {
     if (!name.startsWith(prefix)) continue;
     const pid = Number(name.slice(prefix.length).split(".")[0]);
     if (!isRunning(pid)) rmSync(join(dirname(folder), name), { recursive: true, force: true });
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0); // asks, and sends nothing
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }
 

@@ -7,7 +7,7 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
-import { systemError } from "../files.js";
+import { isRunning, systemError } from "../files.js";
 import { InputError } from "../types.js";
 import { run, telling } from "./commandRun.js";
 import { compile, fetchPackage, findCompiler } from "./nativeBuild.js";
@@ -51,14 +51,6 @@ function makeFolder(path: string): void {
     mkdirSync(path);
   } catch (error) {
     throw systemError(path, error);
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }
 

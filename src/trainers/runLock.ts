@@ -2,7 +2,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { removeEmpty, systemError } from "../files.js";
+import { isRunning, removeEmpty, systemError } from "../files.js";
 import { InputError } from "../types.js";
 
 const LOCK = "running.json";
@@ -15,10 +15,10 @@ interface Holder {
 }
 
 /**
- * Marks a folder as being trained in, with FOLDER/running.json, until what it returns is called; a folder that was made for it and is
- * empty then goes as well. Two processes that train in one folder
- * would write each other's log and state. A mark that a killed process left is taken over; of one on another machine
- * nobody can tell from here whether it is still there, so it is refused, and so may be, rarely, one whose number another process has now.
+ * Marks a folder as being trained in, with FOLDER/running.json, until what it returns is called; a folder that was made for
+ * it and is empty then goes as well. Two processes that train in one folder would write each other's log and state. A mark
+ * that a killed process left is taken over; of one on another machine nobody can tell from here whether it is still there, so
+ * it is refused, and so may be, rarely, one whose number another process has now.
  *
  * @throws InputError where another process holds the mark
  */
@@ -64,13 +64,4 @@ function held(path: string): Holder | null | undefined {
 }
 
 /** A run that this process left without closing it is not there: nobody asks it for steps. */
-function isThere({ pid, host }: Holder): boolean {
-  if (host !== hostname()) return true;
-  if (pid === process.pid) return false;
-  try {
-    process.kill(pid, 0); // asks, and sends nothing
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM"; // somebody else's
-  }
-}
+const isThere = ({ pid, host }: Holder): boolean => host !== hostname() || (pid !== process.pid && isRunning(pid));
