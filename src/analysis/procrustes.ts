@@ -3,7 +3,7 @@ import { Matrix, SVD } from "ml-matrix";
 import { normalise, type EmbeddingSet } from "../embeddings.js";
 import type { Random } from "../random.js";
 import { InputError } from "../types.js";
-import { addOuter, dotProducts } from "./products.js";
+import { addOuter, dotProducts, transposed } from "./products.js";
 
 /**
  * The orthogonal R that brings x nearest to y (Schönemann 1966):
@@ -82,7 +82,7 @@ export function rotateHeldOut(
     const onto = (vectors: Float32Array, rows: readonly number[]) => dotProducts(rowsOf(vectors, d, rows), basis, d);
     const rotation = fitRotation(onto(a, inside), onto(b, inside), inside.length, k);
     const [xs, ys] = [onto(a, outside), onto(b, outside)];
-    const turned = dotProducts(xs, transposed(rotation, k), k);
+    const turned = dotProducts(xs, transposed(rotation, k, k), k);
     outside.forEach((i, p) => {
       before[i] = squaredDistance(xs, ys, p, p, k);
       outside.forEach((j, q) => (afterAll[i * n + j] = squaredDistance(turned, ys, p, q, k)));
@@ -106,10 +106,6 @@ function rowsOf(vectors: Float32Array, d: number, rows: readonly number[]): Floa
   const part = new Float64Array(rows.length * d);
   rows.forEach((row, i) => part.set(vectors.subarray(row * d, (row + 1) * d), i * d));
   return part;
-}
-
-function transposed(square: Float64Array, k: number): Float64Array {
-  return square.map((_, at) => square[(at % k) * k + Math.floor(at / k)]);
 }
 
 function squaredDistance(x: Float64Array, y: Float64Array, i: number, j: number, k: number): number {

@@ -22,6 +22,13 @@ export function gramMatrix(x: Float64Array, n: number, d: number): Float64Array 
   return out;
 }
 
+/** [n, d] to [d, n]. */
+export function transposed(x: Float64Array, n: number, d: number): Float64Array {
+  const out = new Float64Array(n * d);
+  for (let i = 0; i < n; i++) for (let t = 0; t < d; t++) out[t * n + i] = x[i * d + t];
+  return out;
+}
+
 /** Two rows of a (or one, twice) with the first m rows of b, four at a time. */
 function dotRows(
   a: Float64Array,

@@ -3,7 +3,7 @@ import { EigenvalueDecomposition, Matrix } from "ml-matrix";
 import { normalise, type EmbeddingSet } from "../embeddings.js";
 import { dotBlocks } from "../retrieval/dot.js";
 import { InputError } from "../types.js";
-import { gramMatrix } from "./products.js";
+import { gramMatrix, transposed } from "./products.js";
 
 export interface Whitening {
   /** [d] */
@@ -39,13 +39,6 @@ function principalPairs(x: Float64Array, n: number, d: number, k: number): { val
   if (d > n)
     values.forEach((value, c) => directions.setColumn(c, directions.getColumnVector(c).div(Math.sqrt(n * value))));
   return { values, directions };
-}
-
-/** [n, d] to [d, n]. */
-function transposed(x: Float64Array, n: number, d: number): Float64Array {
-  const out = new Float64Array(n * d);
-  for (let i = 0; i < n; i++) for (let t = 0; t < d; t++) out[t * n + i] = x[i * d + t];
-  return out;
 }
 
 /** Rows less their mean. */
@@ -93,7 +86,7 @@ const BLOCK_ROWS = 256;
 export function whiten(set: EmbeddingSet, { mean, basis, k, d, floor }: Whitening): EmbeddingSet {
   if (set.d !== d) throw new InputError(`whitening: learned for ${d} numbers a row, got ${set.d}`);
   const unit = normalise(set);
-  const centred = unit.vectors.map((x, at) => x - mean[at % d]);
+  const centred = Float32Array.from(lessMean(unit.vectors, mean));
   const vectors = new Float32Array(set.n * k);
   const [blocks, directions] = [dotBlocks(d, BLOCK_ROWS), Float32Array.from(basis)];
   for (let from = 0; from < set.n; from += BLOCK_ROWS) {
