@@ -115,9 +115,8 @@ export async function reproduce(given: ReproduceOptions): Promise<Reproduction> 
   // What follows needs nothing but the run, so it goes on side by side: a thread judges, then this one draws, and notebooks are
   // executed meanwhile, one at a time until the figures are drawn and two from then on.
   const end = new AbortController();
-  const watch = setInterval(() => {
-    if (options.stopped?.()) end.abort(new Stopped("stopped after training; --resume goes on"));
-  }, 200);
+  const stop = () => options.stopped?.() && end.abort(new Stopped("stopped after training; --resume goes on"));
+  const watch = setInterval(stop, 200);
   const [drawn, figuresDrawn] = gate();
   const withNotebooks = options.notebooks !== false;
   // Seconds that each takes on one core, preset default.
@@ -146,11 +145,11 @@ export async function reproduce(given: ReproduceOptions): Promise<Reproduction> 
     figuresDrawn();
     return { results: write(await running), judgement };
   } catch (error) {
-    const reason = options.stopped?.() ? new Stopped("stopped after training; --resume goes on") : error;
-    end.abort(reason);
+    stop(); // a kernel that Ctrl-C has reached first fails before the watch looks
+    end.abort(error);
     figuresDrawn(); // nobody waits for what will not come
     await running.catch(() => {});
-    throw reason;
+    throw end.signal.reason;
   } finally {
     clearInterval(watch);
   }

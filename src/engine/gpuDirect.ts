@@ -22,7 +22,7 @@ function joinedBy(name: string, values: ReadonlyMap<string, Value>): OnnxNode | 
   return op === "Identity" ? joinedBy(inputs[0], values) : op === "Concat" ? value.node : null;
 }
 
-function partsOf({ inputs, attributes }: OnnxNode, values: ReadonlyMap<string, Value>): Part[] {
+function joinedParts({ inputs, attributes }: OnnxNode, values: ReadonlyMap<string, Value>): Part[] {
   const axis = attributes.axis as number;
   const extents = inputs.map((input) => sizeOf(values.get(input)!.shape.slice(axis)));
   const total = extents.reduce((sum, extent) => sum + extent, 0);
@@ -100,7 +100,7 @@ export function writeDirectly(all: readonly Step[], values: ReadonlyMap<string, 
 
   all.forEach((step, before) => {
     if (step.kind === "joining") {
-      const made = partsOf(step.node, values).map((part) => direct(part, step.out, before));
+      const made = joinedParts(step.node, values).map((part) => direct(part, step.out, before));
       const rest: Joining = { ...step, there: made.map((product) => product !== null) };
       const kernels = (of: Joining): number => emitJoining(of, values, mostBuffers).length;
       // What is left may lie in more stretches than all did.
@@ -112,7 +112,7 @@ export function writeDirectly(all: readonly Step[], values: ReadonlyMap<string, 
     const [{ name, slot }] = step.outputs;
     const node = joinedBy(name, values);
     if (!node) return;
-    const made = partsOf(node, values).map((part) => direct(part, slot, before));
+    const made = joinedParts(node, values).map((part) => direct(part, slot, before));
     if (made.includes(null) || !apart(made)) return;
     for (const product of made) steps.set(product!.at, product!.step);
     steps.delete(before);

@@ -57,8 +57,9 @@ export function assertNoRun(folder: string, method: Method): void {
 }
 
 /**
- * Trains in a folder that no other process trains in (`lockRun`), and keeps it such that it can be killed at any moment: the state is replaced whole, and the log is cut
- * back to the state's step on resuming. Breaking out of the loop saves the state first.
+ * Trains in a folder that no other process trains in (`lockRun`), and keeps it such that it can be killed at any moment: the
+ * state is replaced whole, and the log is cut back to the state's step on resuming. Breaking out of the loop saves the state
+ * first.
  *
  * @yields after every step, once the step is in the log
  * @returns the trained encoder, which is also in the folder
